@@ -50,6 +50,8 @@ type ErrorOptions = {
   faults?: readonly FieldFault[];
   /** After how many whole seconds a retry makes sense; becomes `Retry-After`. */
   retryAfterS?: number;
+  /** The refusal is the stored answer of an earlier request; becomes `Idempotent-Replayed`. */
+  replayed?: boolean;
 };
 
 /** A refusal that the caller may read. Bugs are plain errors and become `internal_error`. */
@@ -58,6 +60,7 @@ export class AppError extends Error {
   readonly code: ErrorCode;
   readonly faults: readonly FieldFault[] | undefined;
   readonly retryAfterS: number | undefined;
+  readonly replayed: boolean;
 
   /**
    * @param code names the refusal, see `errorKinds`
@@ -68,6 +71,7 @@ export class AppError extends Error {
     this.code = code;
     this.faults = options.faults;
     this.retryAfterS = options.retryAfterS;
+    this.replayed = options.replayed ?? false;
   }
 
   get status(): number {

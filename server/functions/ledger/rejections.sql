@@ -1,0 +1,39 @@
+-- Decides transfers one by one, in order, against running balances: {transfer id: reason} of those that can't be posted.
+-- Slow and exact; `post_batch` calls it only when `may_fail` says that order matters.
+create or replace function ledger.rejections(transfers jsonb) returns jsonb
+language plpgsql
+set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+as $$
+declare
+  transfer jsonb;
+  posting record;
+  reason text;
+  rejected jsonb := '{}';
+  running jsonb := '{}';       -- account id → posted balance after the transfers accepted so far
+  after jsonb;
+  balance numeric;
+begin
+  for transfer in select value from jsonb_array_elements(transfers) loop
+    reason := null;
+    after := '{}';
+    for posting in
+      select p.account_id, p.amount, a.posted, a.reserved, a.non_negative
+      from jsonb_to_recordset(transfer -> 'postings') as p(account_id uuid, amount bigint),
+           lateral (select posted, reserved, non_negative from ledger.accounts where id = p.account_id offset 0) a
+    loop
+      balance := coalesce((running ->> posting.account_id::text)::numeric, posting.posted) + posting.amount;
+      if abs(balance) > 9223372036854775807 then
+        reason := 'balance_overflow';
+      elsif posting.non_negative and posting.amount < 0 and balance - posting.reserved < 0 then
+        reason := coalesce(reason, 'insufficient_funds');
+      end if;
+      after := after || jsonb_build_object(posting.account_id::text, balance);
+    end loop;
+    if reason is null then
+      running := running || after;
+    else
+      rejected := rejected || jsonb_build_object(transfer ->> 'id', reason);
+    end if;
+  end loop;
+  return rejected;
+end $$;

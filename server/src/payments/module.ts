@@ -1,0 +1,64 @@
+import type { Logger } from 'pino';
+import type { Context, Mode } from '../lib/caller.ts';
+import type { Db } from '../lib/database.ts';
+import { AppError, invalidField } from '../lib/errors.ts';
+import type { Id } from '../lib/ids.ts';
+import type { Accounts } from '../ledger/ledger.ts';
+import type { FeeTerms } from './postings.ts';
+import type { PaymentWriter } from './writer.ts';
+import type { Connector } from './connectors/connector.ts';
+import { checkSandboxCase } from './connectors/sandbox.ts';
+
+/** What payments need from the rest of the house; put together by `services`. */
+export type PaymentsModule = {
+  db: Db;
+  log: Logger;
+  accounts: Accounts;
+  /** The micro-batch through which plain payments are written. */
+  writer: PaymentWriter;
+  connectors: ReadonlyMap<string, Connector>;
+  /** How long a backend may take to answer. */
+  connectorTimeoutMs: number;
+  termsOf(tenantId: number): Promise<TenantTerms>;
+  /** The customer that a request names by id or address; a new address makes one. Refuses an unknown id. */
+  customerOf(context: Context, person: NamedCustomer): Promise<Id<'customer'> | null>;
+  /** Counts a refused or declined payment by its reason: `payments_payment_errors_total`. */
+  countError(reason: string): void;
+};
+
+/** What was agreed with the vendor, as far as its payments go. */
+export type TenantTerms = FeeTerms & { mode: Mode; idempotencyRequired: boolean; overdraftAllowed: boolean };
+
+export type NamedCustomer = {
+  customer_id?: string | undefined;
+  customer_email?: string | undefined;
+  customer_name?: string | undefined;
+};
+
+/**
+ * The backend for a payment method. In test mode `book` is the default and `sandbox:<case>` the simulator; live mode
+ * has only backends that were configured.
+ * @throws AppError `no_connector`; `invalid_request` for a case that the sandbox does not have
+ */
+export const connectorFor = (
+  module: PaymentsModule,
+  mode: Mode,
+  paymentMethod: string,
+): Connector => {
+  const [name = '', detail] = paymentMethod.split(':');
+  if (name === 'sandbox' && mode === 'test') {
+    if (detail === undefined) throw invalidField('payment_method', 'name a case, such as "sandbox:approve"');
+    checkSandboxCase(paymentMethod);
+  }
+  const testOnly = name === 'book' || name === 'sandbox';
+  const connector = testOnly && mode === 'live' ? undefined : module.connectors.get(name);
+  if (!connector) {
+    throw new AppError(
+      'no_connector',
+      mode === 'live'
+        ? 'No payment backend is configured for live mode. Configure one, or use a test credential.'
+        : `No payment backend takes the payment method "${paymentMethod}". In test mode use "book" or "sandbox:<case>".`,
+    );
+  }
+  return connector;
+};

@@ -1,0 +1,93 @@
+import type { Mode } from '../lib/caller.ts';
+import type { Id } from '../lib/ids.ts';
+import { formatAmount } from '../lib/money.ts';
+import type { FailureCode, PaymentSnapshot, PaymentState, RefundSnapshot, RefundState } from './schema.ts';
+
+/** A payment as the code knows it. Amounts are in minor units of `currency`. */
+export type Payment = {
+  id: Id<'payment'>;
+  tenantId: number;
+  version: number;
+  state: PaymentState;
+  mode: Mode;
+  amountMinor: bigint;
+  currency: string;
+  capturedMinor: bigint;
+  refundedMinor: bigint;
+  feeMinor: bigint;
+  feeReturnedMinor: bigint;
+  connector: string;
+  paymentMethod: string;
+  reference: string | null;
+  description: string | null;
+  customerId: Id<'customer'> | null;
+  holdId: Id<'hold'> | null;
+  failureCode: FailureCode | null;
+  metadata: Readonly<Record<string, string>>;
+  createdAt: Date;
+  updatedAt: Date;
+};
+
+/** Money on its way back to the payer. */
+export type Refund = {
+  id: Id<'refund'>;
+  tenantId: number;
+  paymentId: Id<'payment'>;
+  version: number;
+  state: RefundState;
+  amountMinor: bigint;
+  feeReturnedMinor: bigint;
+  holdId: Id<'hold'> | null;
+  reason: string | null;
+  failureCode: FailureCode | null;
+  createdAt: Date;
+  updatedAt: Date;
+};
+
+/** The public form of a payment, without personal data. */
+export const paymentSnapshot = (payment: Payment): PaymentSnapshot => {
+  const decimal = (minor: bigint): string => formatAmount(minor, payment.currency);
+  return {
+    id: payment.id,
+    object: 'payment',
+    mode: payment.mode,
+    status: payment.state,
+    amount: decimal(payment.amountMinor),
+    amount_minor: payment.amountMinor.toString(),
+    currency: payment.currency,
+    amount_captured: decimal(payment.capturedMinor),
+    amount_captured_minor: payment.capturedMinor.toString(),
+    amount_refunded: decimal(payment.refundedMinor),
+    amount_refunded_minor: payment.refundedMinor.toString(),
+    fee: decimal(payment.feeMinor - payment.feeReturnedMinor),
+    fee_minor: (payment.feeMinor - payment.feeReturnedMinor).toString(),
+    reference: payment.reference,
+    description: payment.description,
+    customer_id: payment.customerId,
+    payment_method: payment.paymentMethod,
+    failure_code: payment.failureCode,
+    metadata: payment.metadata,
+    version: payment.version,
+    created_at: payment.createdAt.toISOString(),
+    updated_at: payment.updatedAt.toISOString(),
+  };
+};
+
+/** The public form of a refund. */
+export const refundSnapshot = (payment: Payment, refund: Refund): RefundSnapshot => ({
+  id: refund.id,
+  object: 'refund',
+  payment_id: refund.paymentId,
+  mode: payment.mode,
+  status: refund.state,
+  amount: formatAmount(refund.amountMinor, payment.currency),
+  amount_minor: refund.amountMinor.toString(),
+  currency: payment.currency,
+  fee_returned: formatAmount(refund.feeReturnedMinor, payment.currency),
+  fee_returned_minor: refund.feeReturnedMinor.toString(),
+  reason: refund.reason,
+  failure_code: refund.failureCode,
+  version: refund.version,
+  created_at: refund.createdAt.toISOString(),
+  updated_at: refund.updatedAt.toISOString(),
+});
