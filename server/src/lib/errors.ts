@@ -34,6 +34,7 @@ const kinds = {
   internal_error: { status: 500, title: 'Something went wrong on our side' },
   overloaded: { status: 503, title: 'The service is busy' },
   unavailable: { status: 503, title: 'A service that this needs is not available' },
+  upstream_timeout: { status: 504, title: 'A service that this needs did not answer in time' },
 } satisfies Record<string, ErrorKind>;
 
 export type ErrorCode = keyof typeof kinds;

@@ -22,6 +22,8 @@ export type PaymentsModule = {
   termsOf(tenantId: number): Promise<TenantTerms>;
   /** The customer that a request names by id or address; a new address makes one. Refuses an unknown id. */
   customerOf(context: Context, person: NamedCustomer): Promise<Id<'customer'> | null>;
+  /** A keyed digest of personal data: what is compared when a request is repeated, and tells nothing once keys are gone. */
+  fingerprint(text: string): string;
   /** Counts a refused or declined payment by its reason: `payments_payment_errors_total`. */
   countError(reason: string): void;
 };
@@ -30,7 +32,7 @@ export type PaymentsModule = {
 export type TenantTerms = FeeTerms & { mode: Mode; idempotencyRequired: boolean; overdraftAllowed: boolean };
 
 export type NamedCustomer = {
-  customer_id?: string | undefined;
+  customer_id?: Id<'customer'> | undefined;
   customer_email?: string | undefined;
   customer_name?: string | undefined;
 };

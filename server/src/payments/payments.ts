@@ -41,10 +41,8 @@ export const create = async (
   const terms = await module.termsOf(context.tenantId);
   requireKey(terms, key);
   const amountMinor = parseAmount(body.amount, body.currency);
-  if (body.customer_name !== undefined && body.customer_email === undefined) {
-    throw invalidField('customer_name', 'needs customer_email, by which a customer is known');
-  }
-  const request = { context, operation: 'payments.create', key, request: body };
+  checkCustomer(body);
+  const request = { context, operation: 'payments.create', key, request: withoutPerson(module, body) };
   return refusing(module, request, async () => {
     const paymentMethod = body.payment_method ?? 'book';
     const connector = connectorFor(module, terms.mode, paymentMethod);
@@ -217,6 +215,21 @@ const createOutside = async (
     return { ...answered(202, entry), openUntil: operation.callUntil };
   });
   return claim.replayed ? claim : given(await perform(module, context, operation));
+};
+
+const checkCustomer = ({ customer_id: id, customer_email: email, customer_name: name }: CreatePaymentBody): void => {
+  if (id !== undefined && email !== undefined) {
+    throw invalidField('customer_email', 'goes without customer_id: name the customer in one way');
+  }
+  if (name !== undefined && email === undefined) {
+    throw invalidField('customer_name', 'needs customer_email, by which a customer is known');
+  }
+};
+
+/** The body as its key remembers it: a plain hash of an address could be guessed and would outlive its erasure. */
+const withoutPerson = (module: PaymentsModule, body: CreatePaymentBody): Json => {
+  const { customer_email: email, customer_name: name, ...rest } = body;
+  return email === undefined ? rest : { ...rest, customer: module.fingerprint(JSON.stringify([email, name])) };
 };
 
 type PaymentRequest = { context: Context; operation: string; key: string | undefined; request: Json };

@@ -1,5 +1,16 @@
-import { Type, type Static } from 'typebox';
-import { idPattern } from '../lib/ids.ts';
+import { Type, type Static, type TSchema } from 'typebox';
+import {
+  amountInput,
+  amountMinorOutput,
+  amountOutput,
+  currencyCode,
+  freeText,
+  idOf,
+  metadata,
+  timeInput,
+  timeOutput,
+} from '../lib/http/schemas.ts';
+import { listQuery } from '../lib/http/page.ts';
 
 export const paymentStates = [
   'processing',
@@ -49,44 +60,21 @@ export const failureCodes = [
 ] as const;
 export type FailureCode = (typeof failureCodes)[number];
 
-const Amount = Type.Union([Type.String({ maxLength: 32 }), Type.Number()], {
-  description:
-    'Decimal amount in units of the currency. A string counts as it stands, a number by its shortest decimal form. ' +
-    'More decimal places than the currency has are refused, never rounded.',
-  examples: ['100.00'],
-});
+const noPersonalData = 'No place for personal data; card numbers are refused.';
 
-const Currency = Type.String({
-  pattern: '^[A-Z]{3}$',
-  description: 'ISO 4217 currency code, upper case.',
-  examples: ['USD'],
-});
-
-const Metadata = Type.Record(
-  Type.String({ pattern: '^[A-Za-z0-9_.-]{1,40}$' }),
-  Type.String({ maxLength: 500 }),
-  {
-    maxProperties: 50,
-    description: 'Up to 50 pairs of your own. No place for personal data; card numbers are refused.',
-    examples: [{ order: '6735' }],
-  },
-);
+const closed = { additionalProperties: false } as const;
 
 export const CreatePaymentBody = Type.Object(
   {
-    amount: Amount,
-    currency: Currency,
+    amount: amountInput({ examples: ['100.00'] }),
+    currency: currencyCode({ examples: ['USD'] }),
     reference: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 128, description: 'Your own reference.', examples: ['TEST-12345'] }),
+      freeText(128, { minLength: 1, description: 'Your own reference.', examples: ['TEST-12345'] }),
     ),
     description: Type.Optional(
-      Type.String({
-        maxLength: 500,
-        description: 'Shown to you only. No place for personal data.',
-        examples: ['Test payment'],
-      }),
+      freeText(500, { description: `What it is for. ${noPersonalData}`, examples: ['Test payment'] }),
     ),
-    customer_id: Type.Optional(Type.String({ pattern: idPattern('customer'), description: 'A customer you created.' })),
+    customer_id: Type.Optional(idOf('customer', { description: 'A customer that you created.' })),
     customer_email: Type.Optional(
       Type.String({
         format: 'email',
@@ -96,10 +84,9 @@ export const CreatePaymentBody = Type.Object(
       }),
     ),
     customer_name: Type.Optional(
-      Type.String({
+      freeText(200, {
         minLength: 1,
-        maxLength: 200,
-        description: 'Name of a new customer; needs `customer_email`.',
+        description: 'Name of a new customer; goes with `customer_email`.',
         examples: ['Ada Lovelace'],
       }),
     ),
@@ -107,96 +94,110 @@ export const CreatePaymentBody = Type.Object(
       Type.String({
         maxLength: 64,
         pattern: '^[a-z0-9_]+(:[a-z0-9_]+)?$',
-        description: 'How it is paid: `book` (the default in test mode) or `sandbox:<case>`, see the table of cases.',
+        'x-expected': 'a payment method such as "book" or "sandbox:approve"',
+        description: 'How it is paid. In test mode `book`, the default, or `sandbox:<case>`: see the table of cases.',
         examples: ['book'],
       }),
     ),
     capture: Type.Optional(
-      Type.Boolean({ default: true, description: '`false` only authorises; capture or cancel it later.' }),
+      Type.Boolean({ description: '`false` only authorises: capture or cancel it later. `true` unless told.' }),
     ),
-    metadata: Type.Optional(Metadata),
+    metadata: Type.Optional(metadata()),
   },
-  { additionalProperties: false },
+  closed,
 );
 export type CreatePaymentBody = Static<typeof CreatePaymentBody>;
 
 export const CaptureBody = Type.Object(
   {
     amount: Type.Optional(
-      Type.Union(Amount.anyOf, { description: 'How much to capture; all of it by default. The rest is released.' }),
+      amountInput({ description: 'How much to capture, everything unless told. The rest is released.' }),
     ),
   },
-  { additionalProperties: false },
+  closed,
 );
 
-export const CancelBody = Type.Object({}, { additionalProperties: false });
+export const CancelBody = Type.Object({}, closed);
 
 export const RefundBody = Type.Object(
   {
-    amount: Type.Optional(
-      Type.Union(Amount.anyOf, { description: 'How much to refund; everything that is left by default.' }),
-    ),
+    amount: Type.Optional(amountInput({ description: 'How much to refund, all that is left unless told.' })),
     reason: Type.Optional(
-      Type.String({ maxLength: 500, description: 'Kept with the refund. No place for personal data.' }),
+      freeText(500, { description: `Kept with the refund. ${noPersonalData}`, examples: ['Returned goods'] }),
     ),
   },
-  { additionalProperties: false },
+  closed,
 );
 export type RefundBody = Static<typeof RefundBody>;
 
-const nullable = <T extends Type.TSchema>(schema: T) => Type.Union([schema, Type.Null()]);
-const Decimal = Type.String({ description: 'Decimal amount in units of the currency.', examples: ['100.00'] });
-const Minor = Type.String({ description: 'The same in minor units.', examples: ['10000'] });
-const Instant = Type.String({ format: 'date-time', examples: ['2026-01-16T12:00:00.000Z'] });
+export const ListPaymentsQuery = listQuery({
+  status: Type.Optional(Type.Enum(paymentStates)),
+  currency: Type.Optional(currencyCode()),
+  reference: Type.Optional(freeText(128, { minLength: 1 })),
+  customer_id: Type.Optional(idOf('customer')),
+  amount_min: Type.Optional(Type.String({ maxLength: 40, description: 'Least amount; needs `currency`.' })),
+  amount_max: Type.Optional(Type.String({ maxLength: 40, description: 'Largest amount; needs `currency`.' })),
+  created_from: Type.Optional(timeInput({ description: 'Made at this time or later.' })),
+  created_before: Type.Optional(timeInput({ description: 'Made before this time.' })),
+});
 
-/** A payment without personal data: the snapshot of its journal entries, and with the customer filled in, the answer. */
+export const ListRefundsQuery = listQuery({});
+
+const nullable = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
+const Mode = Type.Enum(['test', 'live'], { description: 'Money of test mode is no money.', examples: ['test'] });
+const FailureOf = nullable(Type.Enum(failureCodes, { description: 'Why the backend declined.' }));
+const Version = Type.Integer({ minimum: 1, description: 'Counts the changes, from 1.' });
+
+/** A payment without personal data: the snapshot of its journal entries. */
 export const PaymentSnapshot = Type.Object({
-  id: Type.String({ pattern: idPattern('payment'), examples: ['pay_01kandk6zvf5hbsh6zqr5kx9mn'] }),
+  id: idOf('payment'),
   object: Type.Literal('payment'),
-  mode: Type.Enum(['test', 'live']),
+  mode: Mode,
   status: Type.Enum(paymentStates),
-  amount: Decimal,
-  amount_minor: Minor,
-  currency: Currency,
-  amount_captured: Decimal,
-  amount_captured_minor: Minor,
-  amount_refunded: Decimal,
-  amount_refunded_minor: Minor,
-  fee: Decimal,
-  fee_minor: Minor,
-  reference: nullable(Type.String()),
-  description: nullable(Type.String()),
-  customer_id: nullable(Type.String()),
-  payment_method: Type.String(),
-  failure_code: nullable(Type.Enum(failureCodes)),
-  metadata: Type.Record(Type.String(), Type.String()),
-  version: Type.Integer({ description: 'Counts the changes of this payment, from 1.' }),
-  created_at: Instant,
-  updated_at: Instant,
+  amount: amountOutput({ examples: ['100.00'] }),
+  amount_minor: amountMinorOutput({ examples: ['10000'] }),
+  currency: currencyCode({ examples: ['USD'] }),
+  amount_captured: amountOutput({ examples: ['100.00'] }),
+  amount_captured_minor: amountMinorOutput({ examples: ['10000'] }),
+  amount_refunded: amountOutput({ examples: ['0.00'] }),
+  amount_refunded_minor: amountMinorOutput({ examples: ['0'] }),
+  fee: amountOutput({ description: 'What the platform kept, less what refunds returned.', examples: ['0.00'] }),
+  fee_minor: amountMinorOutput({ examples: ['0'] }),
+  reference: nullable(freeText(128)),
+  description: nullable(freeText(500)),
+  customer_id: nullable(idOf('customer')),
+  payment_method: Type.String({ maxLength: 64, examples: ['book'] }),
+  failure_code: FailureOf,
+  metadata: metadata(),
+  version: Version,
+  created_at: timeOutput(),
+  updated_at: timeOutput(),
 });
 export type PaymentSnapshot = Static<typeof PaymentSnapshot>;
 
+/** A payment as it is answered, with its customer as known now. */
 export const PaymentAnswer = Type.Object({
   ...PaymentSnapshot.properties,
-  customer_email: nullable(Type.String()),
-  customer_name: nullable(Type.String()),
+  customer_email: nullable(Type.String({ maxLength: 254 })),
+  customer_name: nullable(Type.String({ maxLength: 200 })),
 });
+export type PaymentAnswer = Static<typeof PaymentAnswer>;
 
 export const RefundSnapshot = Type.Object({
-  id: Type.String({ pattern: idPattern('refund'), examples: ['ref_01kandk6zvf5hbsh6zqr5kx9mn'] }),
+  id: idOf('refund'),
   object: Type.Literal('refund'),
-  payment_id: Type.String({ pattern: idPattern('payment') }),
-  mode: Type.Enum(['test', 'live']),
+  payment_id: idOf('payment'),
+  mode: Mode,
   status: Type.Enum(refundStates),
-  amount: Decimal,
-  amount_minor: Minor,
-  currency: Currency,
-  fee_returned: Decimal,
-  fee_returned_minor: Minor,
-  reason: nullable(Type.String()),
-  failure_code: nullable(Type.Enum(failureCodes)),
-  version: Type.Integer(),
-  created_at: Instant,
-  updated_at: Instant,
+  amount: amountOutput(),
+  amount_minor: amountMinorOutput(),
+  currency: currencyCode(),
+  fee_returned: amountOutput({ description: 'The part of the fee that came back.', examples: ['0.30'] }),
+  fee_returned_minor: amountMinorOutput({ examples: ['30'] }),
+  reason: nullable(freeText(500)),
+  failure_code: FailureOf,
+  version: Version,
+  created_at: timeOutput(),
+  updated_at: timeOutput(),
 });
 export type RefundSnapshot = Static<typeof RefundSnapshot>;

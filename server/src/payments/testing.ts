@@ -35,6 +35,7 @@ export const testPayments = (database: { db: Db; connection: ConnectionOptions }
     connectorTimeoutMs: 50,
     termsOf: async () => terms,
     customerOf: async () => null,
+    fingerprint: (text) => text,
     countError: (reason) => errors.push(reason),
   };
   return { module, clock, terms, errors, close: () => pipeline.close() };

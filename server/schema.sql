@@ -1,0 +1,364 @@
+-- Made from a migrated database; see schema-dump.ts. Change the migrations and functions, not this file.
+
+create schema customers;
+grant usage on schema customers to florin_maintenance;
+grant usage on schema customers to florin_service;
+
+create table customers.customers (
+  tenant_id integer not null,
+  id uuid not null,
+  version integer not null,
+  email_index bytea,
+  sealed bytea,
+  metadata jsonb not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  erased_at timestamp with time zone,
+  constraint customers_pkey PRIMARY KEY (tenant_id, id),
+  constraint customers_check CHECK ((email_index IS NULL) = (erased_at IS NOT NULL) AND (sealed IS NULL) = (erased_at IS NOT NULL)),
+  constraint customers_email_index_check CHECK (octet_length(email_index) = 32),
+  constraint customers_version_check CHECK (version > 0)
+);
+CREATE UNIQUE INDEX customers_email ON customers.customers USING btree (tenant_id, email_index) WHERE (email_index IS NOT NULL);
+grant insert, select, update (email_index, metadata, sealed, updated_at, version) on customers.customers to florin_service;
+grant select on customers.customers to florin_maintenance;
+
+create table customers.keys (
+  tenant_id integer not null,
+  customer_id uuid not null,
+  wrapped_key bytea not null,
+  constraint keys_tenant_id_customer_id_fkey FOREIGN KEY (tenant_id, customer_id) REFERENCES customers.customers(tenant_id, id),
+  constraint keys_pkey PRIMARY KEY (tenant_id, customer_id)
+);
+grant insert, select on customers.keys to florin_service;
+
+
+create schema journal;
+grant usage on schema journal to florin_maintenance;
+grant usage on schema journal to florin_service;
+
+create table journal.entries (
+  tenant_id integer not null,
+  id uuid not null,
+  kind text not null,
+  result text not null,
+  actor text not null,
+  origin text,
+  request_id text,
+  object_type text,
+  object_id uuid,
+  object_version integer,
+  snapshot jsonb not null,
+  transfer_id uuid,
+  hash bytea not null,
+  "timestamp" timestamp with time zone not null,
+  constraint entries_pkey PRIMARY KEY (tenant_id, id),
+  constraint entries_check CHECK (object_version IS NULL OR object_version > 0 AND object_id IS NOT NULL),
+  constraint entries_hash_check CHECK (octet_length(hash) = 32),
+  constraint entries_result_check CHECK (result = ANY (ARRAY['success'::text, 'refused'::text]))
+);
+CREATE UNIQUE INDEX entries_object ON journal.entries USING btree (object_id, object_version) WHERE (object_version IS NOT NULL);
+grant insert, select on journal.entries to florin_service;
+grant select on journal.entries to florin_maintenance;
+
+create table journal.idempotency_keys (
+  tenant_id integer not null,
+  operation text not null,
+  key text not null,
+  request_hash bytea not null,
+  status smallint not null,
+  entry_id uuid,
+  refusal jsonb,
+  sealed bytea,
+  open_until timestamp with time zone,
+  created_at timestamp with time zone not null,
+  constraint idempotency_keys_pkey PRIMARY KEY (tenant_id, operation, key),
+  constraint idempotency_keys_check CHECK ((entry_id IS NULL) <> (refusal IS NULL))
+);
+grant delete, select on journal.idempotency_keys to florin_maintenance;
+grant insert, select, update (entry_id, open_until, refusal, status) on journal.idempotency_keys to florin_service;
+
+create function journal.append(entries jsonb) returns void language sql volatile;
+create function journal.claim_keys(keys jsonb, at timestamp with time zone) returns TABLE(ord integer) language sql volatile;
+create function journal.refuse_keys(keys jsonb) returns void language sql volatile;
+
+
+create schema ledger;
+grant usage on schema ledger to florin_maintenance;
+grant usage on schema ledger to florin_service;
+
+create table ledger.accounts (
+  id uuid not null,
+  tenant_id integer not null,
+  currency text not null,
+  code text not null,
+  non_negative boolean not null,
+  created_at timestamp with time zone not null,
+  posted bigint not null default 0,
+  pending bigint not null default 0,
+  reserved bigint not null default 0,
+  version bigint not null default 0,
+  constraint accounts_pkey PRIMARY KEY (id),
+  constraint accounts_tenant_id_currency_code_key UNIQUE (tenant_id, currency, code),
+  constraint accounts_check CHECK (NOT non_negative OR (posted - reserved) >= 0),
+  constraint accounts_currency_check CHECK (currency ~ '^[A-Z]{3}$'::text),
+  constraint accounts_pending_check CHECK (pending >= 0),
+  constraint accounts_reserved_check CHECK (reserved >= 0)
+) with (fillfactor=50);
+grant insert, select, update (non_negative, pending, posted, reserved, version) on ledger.accounts to florin_service;
+grant select on ledger.accounts to florin_maintenance;
+
+create table ledger.entries (
+  account_id uuid not null,
+  version bigint not null,
+  transfer_id uuid not null,
+  amount bigint not null,
+  balance bigint not null,
+  created_at timestamp with time zone not null,
+  constraint entries_pkey PRIMARY KEY (account_id, version),
+  constraint entries_amount_check CHECK (amount <> 0)
+);
+grant insert, select on ledger.entries to florin_service;
+grant select on ledger.entries to florin_maintenance;
+
+create table ledger.hold_endings (
+  hold_id uuid not null,
+  captured bigint not null,
+  transfer_id uuid,
+  created_at timestamp with time zone not null,
+  constraint hold_endings_pkey PRIMARY KEY (hold_id),
+  constraint hold_endings_captured_check CHECK (captured >= 0),
+  constraint hold_endings_check CHECK ((captured > 0) = (transfer_id IS NOT NULL))
+);
+grant insert, select on ledger.hold_endings to florin_service;
+grant select on ledger.hold_endings to florin_maintenance;
+
+create table ledger.holds (
+  id uuid not null,
+  tenant_id integer not null,
+  object_id uuid not null,
+  debit_account_id uuid not null,
+  credit_account_id uuid not null,
+  amount bigint not null,
+  created_at timestamp with time zone not null,
+  constraint holds_pkey PRIMARY KEY (id),
+  constraint holds_amount_check CHECK (amount > 0)
+);
+grant insert, select on ledger.holds to florin_service;
+grant select on ledger.holds to florin_maintenance;
+
+create table ledger.transfers (
+  id uuid not null,
+  tenant_id integer not null,
+  kind text not null,
+  object_id uuid not null,
+  account_ids uuid[] not null,
+  versions bigint[] not null,
+  created_at timestamp with time zone not null,
+  constraint transfers_pkey PRIMARY KEY (id),
+  constraint transfers_check CHECK (cardinality(account_ids) >= 2 AND cardinality(account_ids) = cardinality(versions))
+);
+grant insert, select on ledger.transfers to florin_service;
+grant select on ledger.transfers to florin_maintenance;
+
+create function ledger.assert_transfers(transfers jsonb) returns void language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.end_hold(ended_id uuid, captured_amount bigint, transfer uuid, at timestamp with time zone) returns void language plpgsql volatile;
+create function ledger.lock_accounts(ids uuid[]) returns void language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.may_fail(transfers jsonb) returns boolean language sql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.open_account(new_id uuid, tenant integer, account_currency text, account_code text, is_non_negative boolean, at timestamp with time zone) returns uuid language plpgsql volatile;
+create function ledger.place_hold(hold_id uuid, tenant integer, object uuid, debit_account uuid, credit_account uuid, held_amount bigint, at timestamp with time zone) returns text language plpgsql volatile;
+create function ledger.post_batch(transfers jsonb, at timestamp with time zone) returns TABLE(transfer_id uuid, outcome text) language plpgsql volatile set enable_hashjoin=off set enable_material=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.rejections(transfers jsonb) returns jsonb language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+
+
+create schema payments;
+grant usage on schema payments to florin_maintenance;
+grant usage on schema payments to florin_service;
+
+create table payments.operations (
+  tenant_id integer not null,
+  id uuid not null,
+  payment_id uuid not null,
+  refund_id uuid,
+  kind text not null,
+  amount bigint not null,
+  fee bigint not null,
+  capture boolean not null,
+  state text not null,
+  connector text not null,
+  request text not null,
+  key text,
+  call_until timestamp with time zone not null,
+  backend_reference text,
+  created_at timestamp with time zone not null,
+  settled_at timestamp with time zone,
+  constraint operations_pkey PRIMARY KEY (tenant_id, id),
+  constraint operations_amount_check CHECK (amount > 0),
+  constraint operations_fee_check CHECK (fee >= 0),
+  constraint operations_kind_check CHECK (kind = ANY (ARRAY['authorise'::text, 'capture'::text, 'cancel'::text, 'refund'::text])),
+  constraint operations_state_check CHECK (state = ANY (ARRAY['open'::text, 'approved'::text, 'declined'::text, 'unknown'::text]))
+);
+CREATE INDEX operations_unsettled ON payments.operations USING btree (call_until) WHERE (state = ANY (ARRAY['open'::text, 'unknown'::text]));
+grant insert, select, update (backend_reference, settled_at, state) on payments.operations to florin_service;
+grant select on payments.operations to florin_maintenance;
+
+create table payments.payments (
+  tenant_id integer not null,
+  id uuid not null,
+  version integer not null,
+  state text not null,
+  mode text not null,
+  amount bigint not null,
+  currency text not null,
+  captured bigint not null default 0,
+  refunded bigint not null default 0,
+  fee bigint not null default 0,
+  fee_returned bigint not null default 0,
+  connector text not null,
+  payment_method text not null,
+  reference text,
+  description text,
+  customer_id uuid,
+  hold_id uuid,
+  failure_code text,
+  metadata jsonb not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint payments_pkey PRIMARY KEY (tenant_id, id),
+  constraint payments_amount_check CHECK (amount > 0),
+  constraint payments_check CHECK (0 <= refunded AND refunded <= captured AND captured <= amount),
+  constraint payments_check1 CHECK (0 <= fee_returned AND fee_returned <= fee),
+  constraint payments_currency_check CHECK (currency ~ '^[A-Z]{3}$'::text),
+  constraint payments_fee_check CHECK (fee >= 0),
+  constraint payments_mode_check CHECK (mode = ANY (ARRAY['test'::text, 'live'::text])),
+  constraint payments_state_check CHECK (state = ANY (ARRAY['processing'::text, 'requires_capture'::text, 'succeeded'::text, 'partially_refunded'::text, 'refunded'::text, 'canceled'::text, 'failed'::text, 'unknown'::text])),
+  constraint payments_version_check CHECK (version > 0)
+) with (fillfactor=85);
+CREATE INDEX payments_customer ON payments.payments USING btree (tenant_id, customer_id, id) WHERE (customer_id IS NOT NULL);
+CREATE INDEX payments_reference ON payments.payments USING btree (tenant_id, reference, id) WHERE (reference IS NOT NULL);
+grant insert, select, update (captured, failure_code, fee, fee_returned, hold_id, refunded, state, updated_at, version) on payments.payments to florin_service;
+grant select on payments.payments to florin_maintenance;
+
+create table payments.refunds (
+  tenant_id integer not null,
+  payment_id uuid not null,
+  id uuid not null,
+  version integer not null,
+  state text not null,
+  amount bigint not null,
+  fee_returned bigint not null,
+  hold_id uuid,
+  reason text,
+  failure_code text,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint refunds_pkey PRIMARY KEY (tenant_id, payment_id, id),
+  constraint refunds_amount_check CHECK (amount > 0),
+  constraint refunds_fee_returned_check CHECK (fee_returned >= 0),
+  constraint refunds_state_check CHECK (state = ANY (ARRAY['processing'::text, 'succeeded'::text, 'failed'::text, 'unknown'::text])),
+  constraint refunds_version_check CHECK (version > 0)
+);
+grant insert, select, update (failure_code, state, updated_at, version) on payments.refunds to florin_service;
+grant select on payments.refunds to florin_maintenance;
+
+create function payments.create_batch(items jsonb, refusal_texts jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile set enable_hashjoin=off set enable_material=off set enable_mergejoin=off set enable_seqscan=off;
+create function payments.insert(rows jsonb) returns void language sql volatile;
+
+
+create schema vendors;
+grant usage on schema vendors to florin_maintenance;
+grant usage on schema vendors to florin_service;
+
+create table vendors.api_keys (
+  id uuid not null,
+  tenant_id integer not null,
+  default_vendor uuid,
+  mode text not null,
+  role text not null,
+  digest bytea not null,
+  prefix text not null,
+  name text not null,
+  version integer not null,
+  created_at timestamp with time zone not null,
+  expires_at timestamp with time zone,
+  last_used_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  constraint api_keys_default_vendor_fkey FOREIGN KEY (default_vendor) REFERENCES vendors.vendors(id),
+  constraint api_keys_pkey PRIMARY KEY (id),
+  constraint api_keys_digest_key UNIQUE (digest),
+  constraint api_keys_check CHECK (tenant_id = 0 OR default_vendor IS NULL),
+  constraint api_keys_digest_check CHECK (octet_length(digest) = 32),
+  constraint api_keys_mode_check CHECK (mode = ANY (ARRAY['test'::text, 'live'::text])),
+  constraint api_keys_name_check CHECK (length(name) >= 1 AND length(name) <= 200),
+  constraint api_keys_role_check CHECK (role = ANY (ARRAY['viewer'::text, 'developer'::text, 'finance'::text, 'admin'::text])),
+  constraint api_keys_version_check CHECK (version > 0)
+);
+CREATE INDEX api_keys_tenant ON vendors.api_keys USING btree (tenant_id, id);
+grant insert, select, update (last_used_at, revoked_at, version) on vendors.api_keys to florin_service;
+grant select on vendors.api_keys to florin_maintenance;
+
+create table vendors.clients (
+  client_id text not null,
+  tenant_id integer not null,
+  role text not null,
+  secret_path text not null,
+  valid_versions text[],
+  created_at timestamp with time zone not null,
+  last_used_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  constraint clients_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES vendors.tenants(id),
+  constraint clients_pkey PRIMARY KEY (client_id),
+  constraint clients_client_id_check CHECK (client_id ~ '^[A-Za-z0-9._-]{3,64}$'::text),
+  constraint clients_role_check CHECK (role = ANY (ARRAY['viewer'::text, 'developer'::text, 'finance'::text, 'admin'::text])),
+  constraint clients_valid_versions_check CHECK (cardinality(valid_versions) > 0)
+);
+CREATE INDEX clients_tenant ON vendors.clients USING btree (tenant_id);
+grant insert, select, update (last_used_at, revoked_at, valid_versions) on vendors.clients to florin_service;
+grant select on vendors.clients to florin_maintenance;
+
+create table vendors.revocations (
+  id bigint not null generated as identity,
+  kind text not null,
+  subject text not null,
+  at timestamp with time zone not null,
+  constraint revocations_pkey PRIMARY KEY (id),
+  constraint revocations_kind_check CHECK (kind = ANY (ARRAY['vendor'::text, 'client'::text, 'api_key'::text, 'token'::text]))
+);
+grant delete, select on vendors.revocations to florin_maintenance;
+grant insert, select on vendors.revocations to florin_service;
+
+create table vendors.tenants (
+  id integer not null generated as identity,
+  vendor_id uuid not null,
+  mode text not null,
+  constraint tenants_vendor_id_fkey FOREIGN KEY (vendor_id) REFERENCES vendors.vendors(id),
+  constraint tenants_pkey PRIMARY KEY (id),
+  constraint tenants_vendor_id_mode_key UNIQUE (vendor_id, mode),
+  constraint tenants_mode_check CHECK (mode = ANY (ARRAY['test'::text, 'live'::text]))
+);
+grant insert, select on vendors.tenants to florin_service;
+grant select on vendors.tenants to florin_maintenance;
+
+create table vendors.vendors (
+  id uuid not null,
+  slug text not null,
+  name text not null,
+  enabled boolean not null,
+  version integer not null,
+  fee_basis_points integer not null,
+  fee_fixed jsonb not null,
+  idempotency_required boolean not null,
+  overdraft_allowed boolean not null,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint vendors_pkey PRIMARY KEY (id),
+  constraint vendors_slug_key UNIQUE (slug),
+  constraint vendors_fee_basis_points_check CHECK (fee_basis_points >= 0 AND fee_basis_points <= 10000),
+  constraint vendors_name_check CHECK (length(name) >= 1 AND length(name) <= 200),
+  constraint vendors_slug_check CHECK (slug ~ '^[a-z0-9]+(-[a-z0-9]+)*$'::text AND length(slug) <= 63),
+  constraint vendors_version_check CHECK (version > 0)
+);
+grant insert, select, update (enabled, fee_basis_points, fee_fixed, idempotency_required, name, overdraft_allowed, updated_at, version) on vendors.vendors to florin_service;
+grant select on vendors.vendors to florin_maintenance;
+
+create function vendors.revoke(kind text, subject text, at timestamp with time zone) returns void language plpgsql volatile;

@@ -1,0 +1,36 @@
+import { Argument, type Command } from 'commander';
+import { processEnv } from '../lib/config/environment.ts';
+import { runApi, runEapi, runSapi, type Running } from '../services/run.ts';
+import { stopOnSignal } from './signals.ts';
+import { findTarget, targetOf, usesEmbedded } from './target.ts';
+import { validateOnly } from './validate.ts';
+
+const served = ['api', 'eapi', 'sapi'] as const;
+type Served = (typeof served)[number];
+
+/** `florin serve SERVICE`: one service as a process of its own */
+export const register = (program: Command): void => {
+  program
+    .command('serve')
+    .description('run one service in the foreground, for production')
+    .addArgument(new Argument('<service>', 'api is eapi and sapi in one process').choices(served))
+    .option('--validate-only', 'check the configuration as a start would, and exit 0 or 1')
+    .addHelpText('after', '\nExamples:\n  florin serve api\n  florin serve eapi --validate-only')
+    .action(serve);
+};
+
+const serve = async (service: Served, options: { validateOnly?: true }): Promise<void> => {
+  if (options.validateOnly) {
+    process.exitCode = validateOnly(service, processEnv());
+    return;
+  }
+  const running = await run(service);
+  stopOnSignal(() => running.stop());
+};
+
+const run = async (service: Served): Promise<Running> => {
+  const env = processEnv();
+  if (service === 'eapi') return runEapi(targetOf('eapi', env, undefined).loaded);
+  const { loaded, connections } = usesEmbedded(env) ? await findTarget(service, env) : targetOf(service, env, undefined);
+  return service === 'api' ? runApi(loaded, connections.service) : runSapi(loaded, connections.service);
+};

@@ -1,0 +1,87 @@
+import { execFile } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { sql } from 'kysely';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { apiKeyDigest } from '../vendors/api-keys.ts';
+import { findApiKey } from '../vendors/credentials.ts';
+
+let database: TestDatabase;
+let folder: string;
+beforeAll(async () => {
+  database = await testDatabase();
+  folder = await mkdtemp(join(tmpdir(), 'florin-cli-'));
+});
+afterAll(async () => {
+  await database?.[Symbol.asyncDispose]();
+  await rm(folder, { recursive: true, force: true });
+});
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const program = `
+  import { Command } from 'commander';
+  import { register as vendor } from '${here}vendor.ts';
+  import { register as apiKey } from '${here}api-key.ts';
+  const program = new Command('florin').exitOverride();
+  vendor(program);
+  apiKey(program);
+  await program.parseAsync(process.argv.slice(1), { from: 'user' });
+`;
+
+/** Runs a command as an operator does, against the test database. */
+const florin = (...argv: string[]): Promise<{ stdout: string; stderr: string }> => {
+  const { connection } = database;
+  const env = {
+    PATH: process.env['PATH'],
+    ENV: 'test',
+    PAYMENTS_DATABASE_HOST: connection.host,
+    PAYMENTS_DATABASE_PORT: String(connection.port),
+    PAYMENTS_DATABASE_NAME: connection.database,
+    PAYMENTS_DATABASE_USER: connection.user,
+    PAYMENTS_DATABASE_PASSWORD: connection.password?.reveal(),
+    PAYMENTS_AUTH_JWT_SECRET: 'a secret that only this test has, long enough',
+    PAYMENTS_ENCRYPTION_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
+    PAYMENTS_SECRETS_FILE: join(folder, 'secrets'),
+  };
+  const node = ['--no-warnings', '--input-type=module', '--eval', program, '--', ...argv];
+  return promisify(execFile)(process.execPath, node, { env });
+};
+
+describe('florin vendor and api-key', () => {
+  test('create, list, disable and enable a vendor; each change names who typed it', async () => {
+    const created = JSON.parse((await florin('vendor', 'create', 'cli-vendor', '--name', 'CLI', '--role', 'finance', '--json')).stdout);
+    expect(created).toMatchObject({ slug: 'cli-vendor', clients: [{ role: 'finance', mode: 'test' }] });
+    expect(created.client_secret).toMatch(/^[\w-]{43}$/);
+    expect((await florin('vendor', 'disable', 'cli-vendor')).stdout).toBe('cli-vendor is disabled.\n');
+    expect((await florin('vendor', 'list')).stdout).toMatch(/cli-vendor .* disabled/);
+    expect((await florin('vendor', 'enable', created.id)).stdout).toBe('cli-vendor is enabled.\n');
+    const { rows } = await sql<{ kind: string }>`
+      select kind from journal.entries where actor like 'cli:_%' order by object_version
+    `.execute(database.db);
+    expect(rows.map(({ kind }) => kind)).toEqual(['vendor.created', 'vendor.disabled', 'vendor.enabled']);
+  });
+
+  test('create, list and revoke keys of a vendor and of the platform', async () => {
+    await florin('vendor', 'create', 'key-owner', '--name', 'Owner');
+    const own = JSON.parse((await florin('api-key', 'create', '--vendor', 'key-owner', '--name', 'Till', '--mode', 'live', '--json')).stdout);
+    expect(own.key).toMatch(/^fk_live_/);
+    const { stdout } = await florin('api-key', 'create', '--platform', '--role', 'admin', '--name', 'Support', '--default-vendor', 'key-owner');
+    const [, platformKey = ''] = /^Key +(\S+)/.exec(stdout) ?? [];
+    expect(await findApiKey(database.db, apiKeyDigest(platformKey))).toMatchObject({ tenantId: 0, role: 'admin', mode: 'test' });
+    expect((await florin('api-key', 'list', '--vendor', 'key-owner', '--mode', 'live')).stdout).toContain('Till');
+    expect((await florin('api-key', 'list', '--platform')).stdout).toContain('Support');
+    await florin('api-key', 'revoke', own.id);
+    expect((await florin('api-key', 'list', '--vendor', 'key-owner', '--mode', 'live')).stdout).toContain('revoked');
+    expect(await findApiKey(database.db, apiKeyDigest(own.key))).toBeUndefined();
+  });
+
+  test('what is wrong is named, and nothing is made', async () => {
+    await expect(florin('vendor', 'create', 'Not A Slug', '--name', 'x')).rejects.toThrow(/slug: must be small letters/);
+    await expect(florin('vendor', 'disable', 'nobody')).rejects.toThrow('There is no vendor "nobody"');
+    await expect(florin('api-key', 'create', '--name', 'x')).rejects.toThrow('--vendor <vendor> or --platform');
+  });
+});

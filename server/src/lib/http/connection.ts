@@ -1,0 +1,95 @@
+import { createServer, STATUS_CODES, type IncomingMessage, type RequestListener, type Server } from 'node:http';
+import { createServer as createSecureServer, type ServerOptions as SecureOptions } from 'node:https';
+import type { Socket } from 'node:net';
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
+import type { AppError } from '../errors.ts';
+import { newId } from '../ids.ts';
+import { securityHeaders } from './headers.ts';
+import { problemMediaType, problemOf, refusalOf } from './problem.ts';
+
+/** The most bytes of request line and header fields. */
+const headerBytesMax = 16 * 1024;
+const headerFieldsMax = 100;
+
+export type ConnectionLimits = {
+  /** How long a client may take to send its header fields. */
+  headersTimeoutMs: number;
+  /** How long a client may take to send a whole request. */
+  requestTimeoutMs: number;
+  /** How long a connection stays open without a request. */
+  keepAliveTimeoutMs: number;
+};
+
+/** An HTTP or HTTPS server with bounds on everything a client may send or hold. */
+export const createBoundedServer = (
+  limits: ConnectionLimits,
+  handle: RequestListener,
+  secure?: SecureOptions,
+): Server => {
+  const options = {
+    maxHeaderSize: headerBytesMax,
+    headersTimeout: limits.headersTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    keepAliveTimeout: limits.keepAliveTimeoutMs,
+    // Timeouts are only as exact as this check; Node's default of 30 s lets slow clients hold on for half a minute.
+    connectionsCheckingInterval: Math.max(25, Math.min(5000, limits.headersTimeoutMs / 4)),
+    // A missing Host is answered by us, with the same body and header fields as every other refusal.
+    requireHostHeader: false,
+    insecureHTTPParser: false,
+  };
+  const server = secure ? createSecureServer({ ...options, ...secure }, handle) : createServer(options, handle);
+  server.maxHeadersCount = headerFieldsMax;
+  // An expectation that we do not know may be ignored (RFC 9110, 10.1.1).
+  server.on('checkExpectation', handle);
+  return server;
+};
+
+/** Answers what Node could not read as HTTP: problem+json and a closed connection, or only the close when too late. */
+export const answerUnreadable = (
+  { log, clock }: { log: Logger; clock: Clock },
+  error: Error,
+  socket: Socket,
+): void => {
+  if (!socket.writable || ('code' in error && error.code === 'ECONNRESET') || answerBegan(socket)) {
+    socket.destroy(error);
+    return;
+  }
+  const refusal = unreadable(error);
+  const requestId = newId('request');
+  log.info({ status: refusal.status, reason: error.message, origin: socket.remoteAddress, request_id: requestId }, 'unreadable request');
+  socket.end(rawAnswer(refusal, requestId, clock.now()));
+};
+
+const unreadable = (error: Error): AppError => {
+  const refusal = refusalOf(error);
+  return refusal.code === 'internal_error' ? refusalOf({ statusCode: 400 }) : refusal;
+};
+
+// Node hangs the answer that it is sending on the socket; its own default handler looks at the same member.
+const answerBegan = (socket: Socket & { _httpMessage?: { headersSent: boolean } | null }): boolean =>
+  socket._httpMessage?.headersSent === true;
+
+const rawAnswer = (error: AppError, requestId: string, now: Date): string => {
+  const body = JSON.stringify(problemOf(error, requestId));
+  const headers = {
+    ...securityHeaders,
+    'x-request-id': requestId,
+    'content-type': problemMediaType,
+    'content-length': String(Buffer.byteLength(body)),
+    date: now.toUTCString(),
+    connection: 'close',
+  };
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}\r\n`);
+  return `HTTP/1.1 ${error.status} ${STATUS_CODES[error.status]}\r\n${lines.join('')}\r\n${body}`;
+};
+
+/** Whether a request names its host exactly once, as HTTP/1.1 demands (RFC 9112, 3.2). */
+export const namesOneHost = ({ rawHeaders, httpVersion }: IncomingMessage): boolean => {
+  let hosts = 0;
+  for (let index = 0; index < rawHeaders.length; index += 2) {
+    const name = rawHeaders[index];
+    if (name?.length === 4 && name.toLowerCase() === 'host') hosts += 1;
+  }
+  return hosts === 1 || (hosts === 0 && httpVersion === '1.0');
+};

@@ -1,0 +1,35 @@
+import { randomBytes } from 'node:crypto';
+
+/** The trace context of a request (W3C Trace Context): the caller's trace, and our own span in it. */
+export type Trace = {
+  /** 32 hex characters; the caller's, or new. */
+  traceId: string;
+  /** The caller's span, 16 hex characters. */
+  parentId: string | undefined;
+  /** Our span. */
+  spanId: string;
+  sampled: boolean;
+};
+
+const traceparentForm = /^([0-9a-f]{2})-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})(-.*)?$/;
+
+/** Joins the trace that a `traceparent` header names, or starts one. A malformed header is ignored, as W3C demands. */
+export const traceOf = (traceparent: string | string[] | undefined): Trace => {
+  const random = randomBytes(24).toString('hex');
+  const spanId = random.slice(32);
+  const match = typeof traceparent === 'string' ? traceparentForm.exec(traceparent) : null;
+  const [, version, traceId, parentId, flags, rest] = match ?? [];
+  const malformed =
+    traceId === undefined ||
+    parentId === undefined ||
+    version === 'ff' ||
+    (version === '00' && rest !== undefined) ||
+    /^0+$/.test(traceId) ||
+    /^0+$/.test(parentId);
+  if (malformed) return { traceId: random.slice(0, 32), parentId: undefined, spanId, sampled: false };
+  return { traceId, parentId, spanId, sampled: (Number.parseInt(flags ?? '0', 16) & 1) === 1 };
+};
+
+/** The `traceparent` that names our span: for the answer and for calls to other services. */
+export const traceparentOf = (trace: Trace): string =>
+  `00-${trace.traceId}-${trace.spanId}-${trace.sampled ? '01' : '00'}`;

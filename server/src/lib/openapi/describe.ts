@@ -1,0 +1,142 @@
+import swagger from '@fastify/swagger';
+import type { FastifyInstance, FastifySchema } from 'fastify';
+import type { ErrorCode } from '../errors.ts';
+import { codesOf, type Operation } from './errors.ts';
+import { components, securityOf } from './components.ts';
+import { exampleOf, plain, spellOut, type PlainSchema } from './example.ts';
+import { responsesFor, successHeaders } from './responses.ts';
+
+export type Description = {
+  /** The public address, `https://api.example.com`. */
+  serverUrl: string;
+  /** Which installation it is, such as `production`. */
+  environment: string;
+  /** The version of Florin that answers. */
+  version: string;
+  /** The groups of operations, in the order of the page. */
+  tags: readonly { name: string; description: string }[];
+};
+
+/**
+ * Collects every route registered after it into an OpenAPI 3.1 document, which `app.swagger()` then gives: the schemas
+ * as they validate, security from `requires`, and every error code with an example.
+ */
+export const describeApi = async (app: FastifyInstance, description: Description): Promise<void> => {
+  const { serverUrl, environment, version, tags } = description;
+  const operations = new Map<string, Operation>();
+  const server = { url: serverUrl, description: `This Florin (${environment})`, 'x-internal': false };
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Florin',
+        version,
+        description: introduction,
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+        contact: { name: 'The operator of this Florin', url: serverUrl },
+      },
+      servers: [server],
+      tags: [...tags],
+      components,
+    },
+    transform: ({ schema, url, route }) => {
+      const { operationId } = schema ?? {};
+      // What has no id is no operation of the public API: pages, metrics, calls between services.
+      if (operationId === undefined) return { schema: { ...schema, hide: true }, url };
+      if (operations.has(operationId)) throw new Error(`two routes have the operationId ${operationId}`);
+      operations.set(operationId, operationOf(schema, route));
+      return { schema: withPlainNouns(schema), url };
+    },
+    transformObject: (made) => {
+      const document = 'openapiObject' in made ? made.openapiObject : {};
+      for (const path of Object.values(plain(plain(document)['paths']))) {
+        for (const described of Object.values(plain(path)).map(plain)) {
+          const operation = operations.get(String(described['operationId']));
+          if (operation) complete(described, operation);
+        }
+      }
+      keepUsedExamples(plain(document));
+      spellOut(document);
+      return document;
+    },
+  });
+};
+
+/** Operations share the examples of errors; those of errors that none of them answers with are left out. */
+const keepUsedExamples = (document: PlainSchema): void => {
+  const used = JSON.stringify(document['paths']);
+  const shared = plain(document['components']);
+  shared['examples'] = Object.fromEntries(
+    Object.entries(plain(shared['examples'])).filter(([code]) => used.includes(`"#/components/examples/${code}"`)),
+  );
+};
+
+const introduction = `Payments with a double-entry ledger behind them.
+
+- **Authenticate** with an API key, with client id and secret, or with an access token.
+- **Retry safely**: send an \`Idempotency-Key\` with every write; the same key gives the same answer.
+- **Amounts** are decimal strings in major units with an ISO 4217 currency; answers also carry \`amount_minor\`.
+- **Errors** are \`application/problem+json\` (RFC 9457); every code is explained at [/docs/errors](/docs/errors).
+- **Lists** give \`has_more\` and \`next_cursor\`; send the cursor back as \`cursor\`.`;
+
+type Described = { method: string | string[]; config?: { requires?: Operation['requires']; platformOnly?: boolean; errors?: readonly ErrorCode[]; probe?: boolean } };
+
+const operationOf = (schema: FastifySchema, route: Described): Operation => ({
+  requires: route.config?.requires ?? 'public',
+  platformOnly: route.config?.platformOnly ?? false,
+  errors: route.config?.errors ?? [],
+  probe: route.config?.probe ?? false,
+  writes: !['GET', 'HEAD'].includes(String(route.method)),
+  hasBody: schema.body !== undefined,
+  hasInput: [schema.body, schema.querystring, schema.params].some((part) => part !== undefined),
+  hasId: schema.params !== undefined,
+});
+
+/** Puts in what the route's schema does not say: who may call, what can go wrong, and examples. */
+const complete = (described: PlainSchema, operation: Operation): void => {
+  described['security'] = securityOf(operation);
+  const texts = [described['description'], whoMay(operation)].filter((text) => typeof text === 'string' && text !== '');
+  described['description'] = texts.join('\n\n') || described['summary'];
+  described['parameters'] = parametersOf(described, operation);
+  exemplify(described['requestBody']);
+  const succeeded = plain(described['responses']);
+  for (const response of Object.values(succeeded).map(plain)) {
+    exemplify(response);
+    response['headers'] = { ...plain(response['headers']), ...successHeaders(operation) };
+    if (response['description'] === 'Default Response') response['description'] = 'Done.';
+  }
+  described['responses'] = { ...succeeded, ...responsesFor(codesOf(operation), succeeded) };
+};
+
+const whoMay = ({ requires, platformOnly }: Operation): string => {
+  if (requires === 'public') return '';
+  return `Requires role \`${requires}\`${platformOnly ? ' of the platform' : ''}.`;
+};
+
+const parametersOf = (described: PlainSchema, operation: Operation): unknown[] => {
+  const own = (Array.isArray(described['parameters']) ? described['parameters'] : []).map(plain);
+  for (const parameter of own) {
+    // What has a default may be left out, though it is always there once the request is read.
+    if ('default' in plain(parameter['schema'])) parameter['required'] = false;
+  }
+  const named = new Set(own.map((parameter) => String(parameter['name']).toLowerCase()));
+  const authenticated = operation.requires !== 'public';
+  return [
+    ...own,
+    ...(authenticated && operation.writes && !named.has('idempotency-key') ? [{ $ref: '#/components/parameters/IdempotencyKey' }] : []),
+    ...(authenticated && !named.has('florin-vendor') ? [{ $ref: '#/components/parameters/FlorinVendor' }] : []),
+  ];
+};
+
+const exemplify = (container: unknown): void => {
+  for (const media of Object.values(plain(plain(container)['content'])).map(plain)) {
+    if (!('example' in media) && !('examples' in media)) media['example'] = exampleOf(plain(media['schema']));
+  }
+};
+
+/** `x-noun` is for our own 404 text, not for readers. */
+const withPlainNouns = (schema: FastifySchema): FastifySchema => {
+  if (schema.params === undefined) return schema;
+  const { 'x-noun': _, ...params } = plain(schema.params);
+  return { ...schema, params };
+};

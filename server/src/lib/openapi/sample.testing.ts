@@ -1,0 +1,63 @@
+import { Type } from 'typebox';
+import { listQuery } from '../http/page.ts';
+import { amountInput, amountMinorOutput, amountOutput, currencyCode, freeText, idOf, idParams, listOf, metadata, timeOutput } from '../http/schemas.ts';
+import type { App } from '../http/server.ts';
+import { describeApi } from './describe.ts';
+
+const thing = Type.Object(
+  {
+    id: idOf('payment'),
+    amount: amountOutput(),
+    amount_minor: amountMinorOutput(),
+    currency: currencyCode(),
+    created_at: timeOutput(),
+    metadata: metadata(),
+  },
+  { description: 'A payment.' },
+);
+
+const thingBody = Type.Object(
+  { amount: amountInput(), currency: currencyCode(), description: Type.Optional(freeText(500)) },
+  { additionalProperties: false, examples: [{ amount: '10.50', currency: 'EUR' }] },
+);
+
+/** A small API with one route of every kind, described as the real one is. */
+export const sampleApi = async (app: App): Promise<void> => {
+  const tags = ['Payments'];
+  await describeApi(app, {
+    serverUrl: 'https://api.example.com',
+    environment: 'production',
+    version: '0.1.0',
+    tags: [{ name: 'Payments', description: 'Take money.' }],
+  });
+  app.post(
+    '/api/v1/payments',
+    {
+      config: { requires: 'developer', errors: ['insufficient_funds'] },
+      schema: { operationId: 'createPayment', tags, summary: 'Take a payment', body: thingBody, response: { 201: thing } },
+    },
+    (_request, reply) => reply.code(201).send(),
+  );
+  app.get(
+    '/api/v1/payments',
+    {
+      config: { requires: 'viewer' },
+      schema: {
+        operationId: 'listPayments',
+        tags,
+        summary: 'List payments',
+        querystring: listQuery({ status: Type.Optional(Type.Enum(['succeeded', 'failed'])) }),
+        response: { 200: listOf(thing) },
+      },
+    },
+    (_request, reply) => reply.send(),
+  );
+  app.get(
+    '/api/v1/payments/:id',
+    {
+      config: { requires: 'admin', platformOnly: true },
+      schema: { operationId: 'getPayment', tags, summary: 'Read a payment', params: idParams('payment'), response: { 200: thing } },
+    },
+    (_request, reply) => reply.send(),
+  );
+};

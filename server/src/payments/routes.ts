@@ -1,0 +1,326 @@
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
+import { Type } from 'typebox';
+import type { GivenAnswer } from '../journal/idempotency.ts';
+import { refuseCardNumbers } from '../lib/cards.ts';
+import type { Clock } from '../lib/clock.ts';
+import { AppError } from '../lib/errors.ts';
+import { sendAnswer } from '../lib/http/answer.ts';
+import { absentBodyIsEmpty } from '../lib/http/body.ts';
+import { decodeCursor, pageOf } from '../lib/http/page.ts';
+import { contextOf, idempotencyKeyOf } from '../lib/http/route.ts';
+import { idOf, idParams, listOf, writeHeaders } from '../lib/http/schemas.ts';
+import type { Id } from '../lib/ids.ts';
+import { parseAmount } from '../lib/money.ts';
+import { sandboxCases } from './connectors/sandbox.ts';
+import type { PaymentsModule } from './module.ts';
+import { refundRest } from './operations.ts';
+import { paymentSnapshot, refundSnapshot } from './payment.ts';
+import { cancel, capture, create, refund } from './payments.ts';
+import {
+  CancelBody,
+  CaptureBody,
+  CreatePaymentBody,
+  ListPaymentsQuery,
+  ListRefundsQuery,
+  PaymentAnswer,
+  RefundBody,
+  RefundSnapshot,
+  type PaymentSnapshot,
+} from './schema.ts';
+import { getPayment, getRefund, listPayments, listRefunds } from './store.ts';
+
+type Person = { email: string; name: string | null };
+
+type Dependencies = {
+  module: PaymentsModule;
+  clock: Clock;
+  /** Who these customers are now, to complete answers with; null for one that was erased. */
+  describeCustomers(
+    tenantId: number,
+    ids: readonly Id<'customer'>[],
+  ): Promise<ReadonlyMap<Id<'customer'>, Person | null>>;
+};
+
+const tags = ['Payments'];
+const unknownOutcome = '202 means that the backend has not said yet; the payment is resolved by itself, never charged twice.';
+
+const sandboxTable = Object.entries(sandboxCases)
+  .map(([name, { says }]) => `| \`sandbox:${name}\` | ${says} |`)
+  .join('\n');
+
+/** Taking money and giving it back: `/payments`. */
+export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTypebox => {
+  const { module, clock } = dependencies;
+  const complete = completer(dependencies);
+  /** The reply to a write that answers with the payment. */
+  const paymentReply = (tenantId: number, answer: GivenAnswer): Promise<PaymentAnswer> =>
+    complete(tenantId, answer.entry.snapshot as unknown as PaymentSnapshot); // entries of payments carry it, see apply.ts
+
+  return async (app) => {
+    app.post(
+      '/payments',
+      {
+        config: { requires: 'developer', errors: [...writeErrors, 'no_connector', 'fee_exceeds_amount', 'balance_overflow'] },
+        schema: {
+          operationId: 'createPayment',
+          tags,
+          summary: 'Take a payment',
+          description:
+            'Captures at once unless `capture` is false. A decline is a payment with status `failed` and a `failure_code`. ' +
+            `${unknownOutcome}\n\nPayment methods of test mode:\n\n| payment method | what it does |\n|---|---|\n` +
+            `| \`book\` | Settles in Florin's own books at once. |\n${sandboxTable}`,
+          headers: writeHeaders,
+          body: CreatePaymentBody,
+          response: { 201: PaymentAnswer, 202: PaymentAnswer },
+        },
+      },
+      async (request, reply) => {
+        const { description, reference, metadata, customer_name } = request.body;
+        refuseCardNumbers({ description, reference, metadata, customer_name });
+        const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
+        const answer = await create(module, write, request.body);
+        return sendAnswer(reply, answer, await paymentReply(write.context.tenantId, answer));
+      },
+    );
+
+    app.get(
+      '/payments',
+      {
+        config: { requires: 'viewer' },
+        schema: {
+          operationId: 'listPayments',
+          tags,
+          summary: 'List and search payments, the newest first',
+          description: 'Filters narrow together. A search by amount needs the currency.',
+          querystring: ListPaymentsQuery,
+          response: { 200: listOf(PaymentAnswer) },
+        },
+      },
+      async (request) => {
+        const { cursor, limit, ...query } = request.query;
+        const { tenantId } = request.caller;
+        const after = decodeCursor(cursor, Type.Tuple([idOf('payment')]))?.[0];
+        const rows = await listPayments(module.db, tenantId, filterOf(query), { after, limit: limit + 1 });
+        const answers = await complete.all(tenantId, rows.map(paymentSnapshot));
+        return pageOf(answers, { limit, positionOf: ({ id }) => [id], render: (payment) => payment });
+      },
+    );
+
+    app.get(
+      '/payments/:id',
+      {
+        config: { requires: 'viewer' },
+        schema: {
+          operationId: 'getPayment',
+          tags,
+          summary: 'Get a payment',
+          description: 'The payment as it is now.',
+          params: idParams('payment'),
+          response: { 200: PaymentAnswer },
+        },
+      },
+      async (request) => {
+        const { tenantId } = request.caller;
+        return complete(tenantId, paymentSnapshot(await getPayment(module.db, tenantId, request.params.id)));
+      },
+    );
+
+    app.post(
+      '/payments/:id/capture',
+      {
+        config: { requires: 'developer', errors: [...writeErrors, 'invalid_state', 'amount_too_large', 'fee_exceeds_amount'] },
+        preValidation: absentBodyIsEmpty,
+        schema: {
+          operationId: 'capturePayment',
+          tags,
+          summary: 'Capture an authorised payment',
+          description: `Once, all or a part; what is left of the authorisation is released. ${unknownOutcome}`,
+          headers: writeHeaders,
+          params: idParams('payment'),
+          body: CaptureBody,
+          response: { 200: PaymentAnswer, 202: PaymentAnswer },
+        },
+      },
+      async (request, reply) => {
+        const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
+        const answer = await capture(module, write, request.params.id, request.body);
+        return sendAnswer(reply, answer, await paymentReply(write.context.tenantId, answer));
+      },
+    );
+
+    app.post(
+      '/payments/:id/cancel',
+      {
+        config: { requires: 'developer', errors: [...writeErrors, 'invalid_state'] },
+        preValidation: absentBodyIsEmpty,
+        schema: {
+          operationId: 'cancelPayment',
+          tags,
+          summary: 'Cancel an authorised payment',
+          description: `Releases the whole authorisation. ${unknownOutcome}`,
+          headers: writeHeaders,
+          params: idParams('payment'),
+          body: CancelBody,
+          response: { 200: PaymentAnswer, 202: PaymentAnswer },
+        },
+      },
+      async (request, reply) => {
+        const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
+        const answer = await cancel(module, write, request.params.id);
+        return sendAnswer(reply, answer, await paymentReply(write.context.tenantId, answer));
+      },
+    );
+
+    app.patch(
+      '/payments/:id/refund',
+      {
+        config: { requires: 'finance', errors: refundErrors },
+        preValidation: absentBodyIsEmpty,
+        schema: {
+          operationId: 'refundRestOfPayment',
+          tags,
+          summary: 'Refund a payment, answering with the payment',
+          description:
+            'An empty body refunds everything that is left. A refund that the backend declines leaves the payment as it ' +
+            'was; the list of refunds tells why.',
+          headers: writeHeaders,
+          params: idParams('payment'),
+          body: RefundBody,
+          response: { 200: PaymentAnswer, 202: PaymentAnswer },
+        },
+      },
+      async (request, reply) => {
+        refuseCardNumbers({ reason: request.body.reason });
+        const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
+        const answer = await refund(module, write, request.params.id, { body: request.body, name: refundRest });
+        return sendAnswer(reply, answer, await paymentReply(write.context.tenantId, answer));
+      },
+    );
+
+    await app.register(refundRoutes(dependencies));
+  };
+};
+
+/** Refunds of a payment: `/payments/:id/refunds`. */
+const refundRoutes =
+  ({ module, clock }: Dependencies): FastifyPluginAsyncTypebox =>
+  async (app) => {
+    app.post(
+      '/payments/:id/refunds',
+      {
+        config: { requires: 'finance', errors: refundErrors },
+        preValidation: absentBodyIsEmpty,
+        schema: {
+          operationId: 'createRefund',
+          tags,
+          summary: 'Refund a payment, answering with the refund',
+          description:
+            'All that is left or a part, as often as there is something left. Needs the available balance of `payable`; ' +
+            'the fee comes back in proportion.',
+          headers: writeHeaders,
+          params: idParams('payment'),
+          body: RefundBody,
+          response: { 201: RefundSnapshot, 202: RefundSnapshot },
+        },
+      },
+      async (request, reply) => {
+        refuseCardNumbers({ reason: request.body.reason });
+        const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
+        const answer = await refund(module, write, request.params.id, { body: request.body, name: 'payments.refund' });
+        return sendAnswer(reply, answer, answer.entry.snapshot);
+      },
+    );
+
+    app.get(
+      '/payments/:id/refunds',
+      {
+        config: { requires: 'viewer' },
+        schema: {
+          operationId: 'listRefunds',
+          tags,
+          summary: 'List the refunds of a payment, the newest first',
+          description: 'Also those that failed or wait for their backend.',
+          params: idParams('payment'),
+          querystring: ListRefundsQuery,
+          response: { 200: listOf(RefundSnapshot) },
+        },
+      },
+      async (request) => {
+        const { cursor, limit } = request.query;
+        const { tenantId } = request.caller;
+        const payment = await getPayment(module.db, tenantId, request.params.id);
+        const after = decodeCursor(cursor, Type.Tuple([idOf('refund')]))?.[0];
+        const rows = await listRefunds(module.db, { tenantId, paymentId: payment.id }, { after, limit: limit + 1 });
+        return pageOf(rows, { limit, positionOf: ({ id }) => [id], render: (row) => refundSnapshot(payment, row) });
+      },
+    );
+
+    app.get(
+      '/payments/:id/refunds/:refund_id',
+      {
+        config: { requires: 'viewer' },
+        schema: {
+          operationId: 'getRefund',
+          tags,
+          summary: 'Get a refund',
+          description: 'The refund as it is now.',
+          params: Type.Object(
+            { ...idParams('payment').properties, refund_id: idOf('refund', { description: 'Id of the refund.' }) },
+            { 'x-noun': 'refund' },
+          ),
+          response: { 200: RefundSnapshot },
+        },
+      },
+      async (request) => {
+        const { tenantId } = request.caller;
+        const payment = await getPayment(module.db, tenantId, request.params.id);
+        const key = { tenantId, paymentId: payment.id, id: request.params.refund_id };
+        return refundSnapshot(payment, await getRefund(module.db, key));
+      },
+    );
+  };
+
+const writeErrors = ['idempotency_key_required', 'idempotency_key_reused', 'request_in_flight', 'overloaded'] as const;
+const refundErrors = [...writeErrors, 'invalid_state', 'amount_too_large', 'insufficient_funds'] as const;
+
+/** Fills in who paid. Personal data is added when an answer is sent; what is stored holds the customer's id. */
+const completer = ({ describeCustomers }: Dependencies) => {
+  const all = async (tenantId: number, payments: readonly PaymentSnapshot[]): Promise<PaymentAnswer[]> => {
+    const ids = payments.flatMap(({ customer_id: id }) => (id === null ? [] : [id]));
+    const people = ids.length === 0 ? undefined : await describeCustomers(tenantId, ids);
+    return payments.map((payment) => {
+      const person = payment.customer_id === null ? undefined : people?.get(payment.customer_id);
+      return { ...payment, customer_email: person?.email ?? null, customer_name: person?.name ?? null };
+    });
+  };
+  const one = async (tenantId: number, payment: PaymentSnapshot): Promise<PaymentAnswer> => {
+    const [answer] = await all(tenantId, [payment]);
+    if (!answer) throw new Error('one payment in, none out');
+    return answer;
+  };
+  return Object.assign(one, { all });
+};
+
+type Query = Omit<Type.Static<typeof ListPaymentsQuery>, 'cursor' | 'limit'>;
+
+const filterOf = (query: Query) => {
+  const { currency, amount_min: min, amount_max: max } = query;
+  if (currency === undefined && (min ?? max) !== undefined) {
+    throw new AppError('invalid_request', 'currency: a search by amount needs the currency', {
+      faults: [{ field: 'currency', message: 'a search by amount needs the currency' }],
+    });
+  }
+  const amount = (text: string | undefined, field: string): bigint | undefined =>
+    text === undefined || currency === undefined ? undefined : parseAmount(text, currency, field);
+  const time = (text: string | undefined): Date | undefined => (text === undefined ? undefined : new Date(text));
+  return {
+    status: query.status,
+    currency,
+    reference: query.reference,
+    customerId: query.customer_id,
+    amountMinorMin: amount(min, 'amount_min'),
+    amountMinorMax: amount(max, 'amount_max'),
+    createdFrom: time(query.created_from),
+    createdBefore: time(query.created_before),
+  };
+};

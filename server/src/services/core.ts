@@ -1,0 +1,53 @@
+import { sql } from 'kysely';
+import { openCustomerKeys } from '../customers/keys.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Config } from '../lib/config/config.ts';
+import { keyFrom } from '../lib/crypto.ts';
+import { openDatabase, type ConnectionOptions } from '../lib/database.ts';
+import { moduleLog, type Log } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import type { SecretSource } from '../secrets/source.ts';
+import { openPayments } from './payments.ts';
+import type { CoreParts } from './routes.ts';
+
+type Options = {
+  config: Pick<Config, 'database' | 'encryption' | 'payments'>;
+  connection: ConnectionOptions;
+  secrets: SecretSource;
+  clock: Clock;
+  log: Log;
+  metrics: Metrics;
+};
+
+/** What the core works with, opened; `close` finishes the payments that were accepted, then leaves the database. */
+export type Core = { parts: CoreParts; ping(): Promise<unknown>; close(): Promise<void> };
+
+/** Opens the core of `sapi`: the database, the keys, the payments. */
+export const openCore = ({ config, connection, secrets, clock, log, metrics }: Options): Core => {
+  const databaseLog = moduleLog(log, 'database');
+  const database = openDatabase({
+    connection,
+    poolMax: config.database.poolMax,
+    applicationName: 'florin',
+    onConnectionLost: (err) => databaseLog.warn({ err }, 'A database connection was lost'),
+  });
+  const { db } = database;
+  const customerKeys = openCustomerKeys(config.encryption, { clock });
+  const { connectorTimeoutMs } = config.payments;
+  const payments = openPayments({ db, connection, customerKeys, connectorTimeoutMs, clock, log, metrics });
+  return {
+    parts: {
+      db,
+      secrets,
+      masterKey: keyFrom(config.encryption.masterKey),
+      customerKeys,
+      payments: payments.module,
+      clock,
+    },
+    ping: () => sql`select 1`.execute(db),
+    close: async () => {
+      await payments.close();
+      await database.close();
+    },
+  };
+};

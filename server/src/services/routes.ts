@@ -1,0 +1,75 @@
+import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import { authorize, type Access } from '../access/authorize.ts';
+import type { SecurityEvents } from '../access/security-events.ts';
+import type { CustomerKeys } from '../customers/keys.ts';
+import { customerRoutes } from '../customers/routes.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Key } from '../lib/crypto.ts';
+import type { Db } from '../lib/database.ts';
+import { AppError } from '../lib/errors.ts';
+import type { App } from '../lib/http/server.ts';
+import type { SecretSource } from '../secrets/source.ts';
+import { auditRoutes } from '../audit/routes.ts';
+import { ledgerRoutes } from '../ledger/routes.ts';
+import type { PaymentsModule } from '../payments/module.ts';
+import { paymentRoutes } from '../payments/routes.ts';
+import { apiKeyRoutes } from '../vendors/api-key-routes.ts';
+import { vendorRoutes } from '../vendors/routes.ts';
+import { describer } from './payments.ts';
+
+/** What the routes of the core work with. */
+export type CoreParts = {
+  db: Db;
+  secrets: SecretSource;
+  masterKey: Key;
+  customerKeys: CustomerKeys;
+  payments: PaymentsModule;
+  clock: Clock;
+};
+
+/** The routes of every module under `/api/v1`: a new module is one line here. */
+const moduleRoutes = (parts: CoreParts): readonly FastifyPluginAsync[] => [
+  vendorRoutes(parts),
+  apiKeyRoutes(parts),
+  customerRoutes({ ...parts, keys: parts.customerKeys }),
+  paymentRoutes({ module: parts.payments, clock: parts.clock, describeCustomers: describer(parts.db, parts.customerKeys) }),
+  ledgerRoutes(parts),
+  auditRoutes(parts),
+];
+
+/**
+ * Mounts the core on a server whose requests have a proven caller: from the edge in one process, from a service token
+ * between processes. Here it is decided what that caller may do.
+ */
+export const mountCore = (app: App, parts: CoreParts, events: SecurityEvents): void => {
+  app.register(
+    async (core) => {
+      core.addHook('onRequest', async (request) => {
+        try {
+          authorize(request.caller, request.routeOptions.config);
+        } catch (error) {
+          // Whoever forgot to name a vendor was denied nothing.
+          const isDenial = error instanceof AppError && error.code !== 'vendor_required';
+          if (isDenial) events.record(request, 'access.denied', error, request.caller);
+          throw error;
+        }
+      });
+      for (const routes of moduleRoutes(parts)) await core.register(routes);
+    },
+    { prefix: '/api/v1' },
+  );
+};
+
+/** One route as it was registered. */
+export type RouteRow = { method: string; url: string } & Access;
+
+/** Lists the routes that are registered on a server from now on: for the access matrix and for documentation. */
+export const routeTable = (app: FastifyInstance): readonly RouteRow[] => {
+  const rows: RouteRow[] = [];
+  app.addHook('onRoute', ({ method, url, config }) => {
+    if (!config) return;
+    const { requires, platformOnly = false, withoutVendor = false } = config;
+    for (const one of [method].flat()) rows.push({ method: one, url, requires, platformOnly, withoutVendor });
+  });
+  return rows;
+};

@@ -1,0 +1,117 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { localDirectory } from '../access/local.ts';
+import { openCustomerKeys } from '../customers/keys.ts';
+import { processCache } from '../lib/cache.ts';
+import { manualClock } from '../lib/clock.ts';
+import { keyFrom } from '../lib/crypto.ts';
+import { buildServer, type App } from '../lib/http/server.ts';
+import { memoryLog, portOf, testSettings } from '../lib/http/testing.ts';
+import { createMetrics } from '../lib/metrics.ts';
+import { Secret } from '../lib/secret.ts';
+import { fileSecrets } from '../secrets/files.ts';
+import type { SecretSource } from '../secrets/source.ts';
+import { seedDemo } from '../vendors/demo.ts';
+import type { TestDatabase } from '../../test/setup/database.ts';
+import { buildEapi } from './eapi.ts';
+import { mountEdge, type Edge } from './edge.ts';
+import { mountCore, routeTable, type RouteRow } from './routes.ts';
+import { openPayments } from './payments.ts';
+import { buildSapi } from './sapi.ts';
+
+const masterKey = new Secret(Buffer.alloc(32, 7).toString('base64'));
+
+export const testConfig = (sapiUrl = 'http://127.0.0.1:1') => ({
+  server: { ...testSettings().server, sapiUrl },
+  auth: {
+    jwtSecret: new Secret('a secret of tests that signs access tokens'),
+    serviceSecret: new Secret('a secret of tests that signs service tokens'),
+    tokenTtlS: 900,
+    issuer: 'https://florin.test',
+    audience: 'florin',
+  },
+  rateLimit: { max: 10_000, windowMs: 60_000 },
+});
+
+/** Everything a service needs, on a test database with the demo vendors; secrets in a file of their own. */
+export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'connection'>) => {
+  const clock = manualClock('2026-11-22T08:00:00Z');
+  const folder = await mkdtemp(join(tmpdir(), 'florin-secrets-'));
+  const master = keyFrom(masterKey);
+  const secrets: SecretSource = fileSecrets({ file: join(folder, 'secrets'), master: { current: master }, clock });
+  await seedDemo({ db, secrets, clock }, 'test');
+  const customerKeys = openCustomerKeys({ masterKey }, { clock });
+  const metrics = createMetrics({ process: false });
+  const { log, lines } = memoryLog();
+  const payments = openPayments({ db, connection, customerKeys, connectorTimeoutMs: 200, clock, log, metrics });
+  return {
+    db,
+    clock,
+    secrets,
+    masterKey: master,
+    customerKeys,
+    payments: payments.module,
+    cache: processCache(clock),
+    metrics,
+    log,
+    lines,
+    [Symbol.asyncDispose]: async () => {
+      await payments.close();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+};
+
+export type TestParts = Awaited<ReturnType<typeof testParts>>;
+
+/** A running API: where it listens, its edge, and the routes of its core. */
+export type TestApi = AsyncDisposable & { url: string; edge: Edge; routes: readonly RouteRow[] };
+
+/** Edge and core in one process. */
+export const oneProcess = async (parts: TestParts, changes: Partial<ReturnType<typeof testConfig>> = {}): Promise<TestApi> => {
+  const config = { ...testConfig(), ...changes };
+  const app = buildServer({ ...parts, config, name: 'api' });
+  const routes = routeTable(app);
+  const edge = mountEdge(app, { ...parts, config, directory: localDirectory(parts) });
+  mountCore(app, parts, edge.events);
+  return { url: await listen(app), edge, routes, [Symbol.asyncDispose]: () => app.close() };
+};
+
+/** Edge and core as two servers that meet over HTTP only. */
+export const twoProcesses = async (parts: TestParts, changes: Partial<ReturnType<typeof testConfig>> = {}): Promise<TestApi> => {
+  const sapi = buildSapi({ ...parts, config: { ...testConfig(), ...changes } });
+  const routes = routeTable(sapi);
+  const sapiUrl = await listen(sapi);
+  const config = { ...testConfig(sapiUrl), ...changes };
+  const { app, edge } = buildEapi({ ...parts, config: { ...config, server: { ...config.server, sapiUrl } } });
+  const url = await listen(app);
+  const close = async (): Promise<void> => {
+    await app.close();
+    await sapi.close();
+  };
+  return { url, edge, routes, [Symbol.asyncDispose]: close };
+};
+
+/** Listens on a free port of the loopback address and gives its URL. */
+export const listen = async (app: App): Promise<string> => {
+  await app.listen({ host: '127.0.0.1', port: 0 });
+  return `http://127.0.0.1:${portOf(app)}`;
+};
+
+export type Answer = { status: number; headers: Headers; body: Record<string, unknown> };
+
+type RequestOptions = { method?: string; headers?: Record<string, string>; json?: unknown };
+
+/** Sends one request and reads its JSON answer. */
+export const send = async (url: string, { method = 'GET', headers = {}, json }: RequestOptions = {}): Promise<Answer> => {
+  const body = json === undefined ? {} : { body: JSON.stringify(json) };
+  const type = json === undefined ? {} : { 'content-type': 'application/json' };
+  const response = await fetch(url, { method, headers: { ...type, ...headers }, ...body });
+  const text = await response.text();
+  return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) };
+};
+
+export const testKey = { 'x-api-key': 'test-key' };
+export const testClient = { 'x-client-id': 'test_client_id', 'x-client-secret': 'test_client_secret' };
+export const otherClient = { 'x-client-id': 'vendor_client_id', 'x-client-secret': 'vendor_client_secret' };
