@@ -89,7 +89,10 @@ describe('client credentials', () => {
     ] as const;
     for (const [clientId, secret, path] of attempts.slice(0, 5)) {
       await attempt(clientId, 'warm up');
-      expect(await attempt(clientId, secret)).toEqual({ outcome: refused, steps: ['guard', `vault ${path}`] });
+      expect(await attempt(clientId, secret)).toEqual({
+        outcome: refused,
+        steps: ['guard', `vault ${path}`],
+      });
     }
     const { attempt: fresh } = recorded([clientOf('shop'), clientOf('closed', { enabled: false })], {
       'vendors/shop@current': 'right',
@@ -98,7 +101,8 @@ describe('client credentials', () => {
     expect((await fresh('shop', 'wrong')).steps).toEqual(['guard', 'directory', 'vault vendors/shop']);
     expect((await fresh('closed', 'right')).steps).toEqual(['guard', 'directory', 'vault vendors/closed']);
     expect((await fresh('nobody', 'wrong')).steps).toEqual(['guard', 'directory', `vault ${decoyPath}`]);
-    for (const [clientId, secret] of attempts.slice(5)) expect((await fresh(clientId, secret)).outcome).toBe(refused);
+    for (const [clientId, secret] of attempts.slice(5))
+      expect((await fresh(clientId, secret)).outcome).toBe(refused);
   });
 
   test('a proven secret is not looked up again for a minute', async () => {
@@ -109,8 +113,23 @@ describe('client credentials', () => {
     expect((await attempt('shop', 'right')).steps).toEqual(['guard', 'directory', 'vault vendors/shop']);
   });
 
+  test('a secret that was right until its vendor was disabled takes all steps again', async () => {
+    const { attempt, clients, prover } = recorded([clientOf('shop')], { 'vendors/shop@current': 'right' });
+    expect((await attempt('shop', 'right')).outcome).toBe('proven');
+    clients[0] = clientOf('shop', { enabled: false });
+    prover.forget([{ kind: 'vendor', subject: vendorId }]);
+    const refused = await attempt('shop', 'right');
+    expect(refused).toEqual({
+      outcome: expect.not.stringMatching('proven'),
+      steps: ['guard', 'directory', 'vault vendors/shop'],
+    });
+    expect((await attempt('shop', 'right')).steps).toEqual(['guard', 'vault vendors/shop']);
+  });
+
   test('while a rotation runs both versions count, and only those', async () => {
-    const { attempt, clients, prover, stored } = recorded([clientOf('shop')], { 'vendors/shop@current': 'new' });
+    const { attempt, clients, prover, stored } = recorded([clientOf('shop')], {
+      'vendors/shop@current': 'new',
+    });
     Object.assign(stored, { 'vendors/shop@1': 'older', 'vendors/shop@2': 'old', 'vendors/shop@3': 'new' });
     expect((await attempt('shop', 'old')).outcome).not.toBe('proven');
     clients[0] = clientOf('shop', { validVersions: ['2', '3'] });
@@ -144,7 +163,13 @@ describe('the watch', () => {
     const asked: (string | undefined)[] = [];
     const answers = [
       { last: '7', revocations: [{ kind: 'token' as const, subject: 'old' }] },
-      { last: '9', revocations: [{ kind: 'vendor' as const, subject: 'a' }, { kind: 'client' as const, subject: 'b' }] },
+      {
+        last: '9',
+        revocations: [
+          { kind: 'vendor' as const, subject: 'a' },
+          { kind: 'client' as const, subject: 'b' },
+        ],
+      },
       { last: '9', revocations: [] },
     ];
     const eye = watch({
@@ -155,7 +180,11 @@ describe('the watch', () => {
           return answers.shift() ?? { last: last ?? '0', revocations: [] };
         },
       },
-      authenticator: { ...prover, forget: (list) => forgotten.push(...list), forgetAll: () => forgotten.push('all') },
+      authenticator: {
+        ...prover,
+        forget: (list) => forgotten.push(...list),
+        forgetAll: () => forgotten.push('all'),
+      },
       onFailure: () => undefined,
     });
     await eye.poll();

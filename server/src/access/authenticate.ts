@@ -26,7 +26,10 @@ export type Authenticator = {
    * @param beforeGuess runs before a credential is looked up that did not prove itself lately; may refuse
    * @throws AppError `invalid_credentials`, `invalid_api_key`, `invalid_token`, `not_found` for a foreign vendor
    */
-  prove(credential: Credential, request: { vendor: string | undefined; beforeGuess: () => void }): Promise<Caller>;
+  prove(
+    credential: Credential,
+    request: { vendor: string | undefined; beforeGuess: () => void },
+  ): Promise<Caller>;
   /** The client that knows this secret. @throws AppError `invalid_credentials` */
   proveClient(client: { clientId: string; secret: Secret }, beforeGuess: () => void): Promise<ClientRecord>;
   /** A valid token of a client that may still call, or undefined. */
@@ -45,9 +48,12 @@ export const authenticator = ({ directory, secrets, tokens, clock }: Parts): Aut
   const bounds = { clock, maxAgeMs, maxEntries };
   const clients = agedCache<ClientRecord | undefined>(bounds);
   const vendors = agedCache<VendorRecord>(bounds);
-  const apiKeys = agedCache<ApiKeyRecord>({ ...bounds, untilOf: ({ expiresAt }) => (expiresAt === null ? undefined : new Date(expiresAt)) });
-  /** Client ids by a keyed digest of id and secret that were found to match. */
-  const proofs = agedCache<string>(bounds);
+  const apiKeys = agedCache<ApiKeyRecord>({
+    ...bounds,
+    untilOf: ({ expiresAt }) => (expiresAt === null ? undefined : new Date(expiresAt)),
+  });
+  /** Whose id and secret were found to match, by a keyed digest of both. */
+  const proofs = agedCache<ClientRecord>(bounds);
   const proofKey = randomBytes(32);
 
   // What is no client id is not looked up, but otherwise treated like one that nobody has.
@@ -64,17 +70,17 @@ export const authenticator = ({ directory, secrets, tokens, clock }: Parts): Aut
     });
 
   const proveClient: Authenticator['proveClient'] = async ({ clientId, secret }, beforeGuess) => {
-    const digest = createHmac('sha256', proofKey).update(`${clientId}\n${secret.reveal()}`).digest('base64url');
-    if (proofs.peek(digest) === undefined) beforeGuess();
+    const digest = createHmac('sha256', proofKey)
+      .update(`${clientId}\n${secret.reveal()}`)
+      .digest('base64url');
+    if (!proofs.peek(digest)) beforeGuess();
     const client = await findClient(clientId);
-    const check = async (): Promise<string> => {
+    await proofs.through(digest, async () => {
       const isKnown = await knowsSecret(secrets, client, secret);
       if (!isKnown || !client?.enabled) throw invalidCredentials();
-      return clientId;
-    };
-    // What is remembered may not make a disabled vendor's right secret faster to refuse than a wrong one.
-    await (client?.enabled ? proofs.through(digest, check) : check());
-    if (!client) throw invalidCredentials();
+      return client;
+    });
+    if (!client?.enabled) throw invalidCredentials();
     return client;
   };
 
@@ -105,7 +111,11 @@ export const authenticator = ({ directory, secrets, tokens, clock }: Parts): Aut
       return clientCaller(await proveClient(credential, beforeGuess), vendor, findVendor);
     }
     const proven = await checkToken(credential.token);
-    if (!proven) throw new AppError('invalid_token', 'The access token is not valid. Get a new one from /api/v1/authenticate.');
+    if (!proven)
+      throw new AppError(
+        'invalid_token',
+        'The access token is not valid. Get a new one from /api/v1/authenticate.',
+      );
     return clientCaller(proven.client, vendor, findVendor);
   };
 
@@ -115,11 +125,12 @@ export const authenticator = ({ directory, secrets, tokens, clock }: Parts): Aut
       if (kind === 'api_key') apiKeys.drop((_, key) => key.id === subject);
       if (kind === 'client') {
         clients.drop((clientId) => clientId === subject);
-        proofs.drop((_, clientId) => clientId === subject);
+        proofs.drop((_, client) => client.clientId === subject);
       }
       if (kind === 'vendor') {
         vendors.drop((_, vendor) => vendor.id === subject);
         clients.drop((_, client) => client?.vendorId === subject);
+        proofs.drop((_, client) => client.vendorId === subject);
         apiKeys.drop((_, key) => key.vendorId === subject);
       }
     }
@@ -147,9 +158,14 @@ const knowsSecret = async (
 ): Promise<boolean> => {
   const path = client?.secretPath ?? decoyPath;
   const versions = client?.validVersions ?? [undefined];
-  const stored = await Promise.all(versions.map((version) => secrets.read(path, version))).catch((cause: unknown) => {
-    throw new AppError('unavailable', 'Credentials can’t be checked right now. Try again.', { cause, retryAfterS: 1 });
-  });
+  const stored = await Promise.all(versions.map((version) => secrets.read(path, version))).catch(
+    (cause: unknown) => {
+      throw new AppError('unavailable', 'Credentials can’t be checked right now. Try again.', {
+        cause,
+        retryAfterS: 1,
+      });
+    },
+  );
   // Every version is compared, also after one that matches.
   const matching = stored.filter((version) => {
     const isEqual = digestsEqual(version?.value.reveal() ?? '', given.reveal());
@@ -160,13 +176,21 @@ const knowsSecret = async (
 
 type FindVendor = (idOrSlug: string) => Promise<VendorRecord>;
 
-const clientCaller = async (client: ClientRecord, named: string | undefined, findVendor: FindVendor): Promise<Caller> => {
+const clientCaller = async (
+  client: ClientRecord,
+  named: string | undefined,
+  findVendor: FindVendor,
+): Promise<Caller> => {
   await refuseForeign(client.vendorId, named, findVendor);
   const { role, tenantId, vendorId, mode } = client;
   return { kind: 'vendor', actor: `client:${client.clientId}`, role, tenantId, vendorId, mode };
 };
 
-const apiKeyCaller = async (key: ApiKeyRecord, named: string | undefined, findVendor: FindVendor): Promise<Caller> => {
+const apiKeyCaller = async (
+  key: ApiKeyRecord,
+  named: string | undefined,
+  findVendor: FindVendor,
+): Promise<Caller> => {
   const { role, mode } = key;
   const actor = `api_key:${key.id}`;
   if (key.vendorId !== null) {
@@ -175,11 +199,22 @@ const apiKeyCaller = async (key: ApiKeyRecord, named: string | undefined, findVe
   }
   const chosen = named ?? key.defaultVendor ?? undefined;
   const vendor = chosen === undefined ? undefined : await findVendor(chosen);
-  return { kind: 'platform', actor, role, tenantId: vendor?.tenants[mode] ?? platformTenantId, vendorId: vendor?.id, mode };
+  return {
+    kind: 'platform',
+    actor,
+    role,
+    tenantId: vendor?.tenants[mode] ?? platformTenantId,
+    vendorId: vendor?.id,
+    mode,
+  };
 };
 
 /** A vendor may name itself; any other vendor does not exist for it. */
-const refuseForeign = async (own: string, named: string | undefined, findVendor: FindVendor): Promise<void> => {
+const refuseForeign = async (
+  own: string,
+  named: string | undefined,
+  findVendor: FindVendor,
+): Promise<void> => {
   if (named === undefined || named === own) return;
   const { id } = await findVendor(named);
   if (id !== own) throw notFound('vendor');

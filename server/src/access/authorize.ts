@@ -28,6 +28,9 @@ export const authorize = (caller: Caller, route: Access): void => {
     throw new AppError('insufficient_permissions', 'Insufficient permissions');
   }
   if (caller.tenantId === platformTenantId && !route.platformOnly && !route.withoutVendor) {
-    throw new AppError('vendor_required', 'Name the vendor to act for in the header Florin-Vendor, by its id or slug.');
+    throw new AppError(
+      'vendor_required',
+      'Name the vendor to act for in the header Florin-Vendor, by its id or slug.',
+    );
   }
 };

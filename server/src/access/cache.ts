@@ -25,7 +25,12 @@ type Bounds<Value> = {
 type Kept<Value> = { value: Value; until: number };
 
 /** An in-process cache; what it keeps is never the only copy. */
-export const agedCache = <Value>({ clock, maxAgeMs, maxEntries, untilOf }: Bounds<Value>): AgedCache<Value> => {
+export const agedCache = <Value>({
+  clock,
+  maxAgeMs,
+  maxEntries,
+  untilOf,
+}: Bounds<Value>): AgedCache<Value> => {
   const kept = new Map<string, Kept<Value>>();
   const underWay = new Map<string, Promise<Value>>();
 

@@ -14,9 +14,14 @@ export type Credential =
  * @throws AppError 400 when there are several kinds, so that nobody wonders which of them counted
  */
 export const credentialOf = (headers: IncomingHttpHeaders): Credential | undefined => {
-  const found = [clientOf(headers), apiKeyOf(headers), tokenOf(headers)].filter((credential) => credential !== undefined);
+  const found = [clientOf(headers), apiKeyOf(headers), tokenOf(headers)].filter(
+    (credential) => credential !== undefined,
+  );
   if (found.length > 1) {
-    throw new AppError('invalid_request', 'Send one kind of credential: client id and secret, an API key, or a token.');
+    throw new AppError(
+      'invalid_request',
+      'Send one kind of credential: client id and secret, an API key, or a token.',
+    );
   }
   return found[0];
 };

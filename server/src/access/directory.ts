@@ -27,7 +27,9 @@ export const usageMax = 1_000;
 
 /** When credentials were last used. */
 export const UsageReport = Type.Object({
-  clients: Type.Array(Type.Object({ clientId: Type.String({ pattern: clientIdPattern }), at: Time }), { maxItems: usageMax }),
+  clients: Type.Array(Type.Object({ clientId: Type.String({ pattern: clientIdPattern }), at: Time }), {
+    maxItems: usageMax,
+  }),
   apiKeys: Type.Array(Type.Object({ id: idOf('api_key'), at: Time }), { maxItems: usageMax }),
 });
 export type UsageReport = Static<typeof UsageReport>;

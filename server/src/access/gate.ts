@@ -29,31 +29,55 @@ export type Gate = {
   /** A new access token for a client that proves its secret. @throws AppError 401, 429 */
   issueToken(request: FastifyRequest, client: Extract<Credential, { kind: 'client' }>): Promise<AccessToken>;
   /** What a valid access token says. @throws AppError 401 */
-  validateToken(request: FastifyRequest, token: string): Promise<{ claims: AccessClaims; client: ClientRecord }>;
+  validateToken(
+    request: FastifyRequest,
+    token: string,
+  ): Promise<{ claims: AccessClaims; client: ClientRecord }>;
 };
 
-export const accessGate = ({ authenticator, tokens, watch, events, failures, metrics, clock }: Parts): Gate => {
+export const accessGate = ({
+  authenticator,
+  tokens,
+  watch,
+  events,
+  failures,
+  metrics,
+  clock,
+}: Parts): Gate => {
   const guardOf = (request: FastifyRequest) => () => failures.guard(request.ip);
 
   /** Runs one attempt to authenticate and notes how it went. */
-  const attempt = async <Proof>(request: FastifyRequest, credential: Credential, prove: () => Promise<Proof>): Promise<Proof> => {
+  const attempt = async <Proof>(
+    request: FastifyRequest,
+    credential: Credential,
+    prove: () => Promise<Proof>,
+  ): Promise<Proof> => {
     try {
       const proof = await prove();
       metrics.authentications.inc({ result: 'success' });
       return proof;
     } catch (error) {
-      if (error instanceof AppError && failureCodes.includes(error.code)) await noteFailure(request, credential, error);
+      if (error instanceof AppError && failureCodes.includes(error.code))
+        await noteFailure(request, credential, error);
       throw error;
     }
   };
 
-  const noteFailure = async (request: FastifyRequest, credential: Credential, error: AppError): Promise<void> => {
+  const noteFailure = async (
+    request: FastifyRequest,
+    credential: Credential,
+    error: AppError,
+  ): Promise<void> => {
     metrics.authentications.inc({ result: 'failure' });
     await failures.record(request.ip);
     // Known from the attempt itself, so this asks nobody. What a stranger made up is not written down.
-    const client = credential.kind === 'client' ? await authenticator.findClient(credential.clientId) : undefined;
+    const client =
+      credential.kind === 'client' ? await authenticator.findClient(credential.clientId) : undefined;
     const actor = client ? `client:${client.clientId}` : 'unknown';
-    events.record(request, 'authentication.failed', error, { actor, tenantId: client?.tenantId ?? platformTenantId });
+    events.record(request, 'authentication.failed', error, {
+      actor,
+      tenantId: client?.tenantId ?? platformTenantId,
+    });
   };
 
   return {
@@ -70,7 +94,10 @@ export const accessGate = ({ authenticator, tokens, watch, events, failures, met
     },
     issueToken: (request, client) =>
       attempt(request, client, async () => {
-        const { clientId, tenantId, vendorId, mode, role } = await authenticator.proveClient(client, guardOf(request));
+        const { clientId, tenantId, vendorId, mode, role } = await authenticator.proveClient(
+          client,
+          guardOf(request),
+        );
         watch.noteUse(`client:${clientId}`, clock.now());
         return tokens.issue({ client_id: clientId, tenant: tenantId, vendor: vendorId, mode, role });
       }),

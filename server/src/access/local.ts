@@ -14,7 +14,10 @@ export const localDirectory = ({ db, clock }: { db: Db; clock: Clock }): Directo
   resolveApiKey: (digest) => credentials.findApiKey(db, Buffer.from(digest, 'hex')),
   findClient: (clientId) => credentials.findClient(db, clientId),
   findVendor: (idOrSlug) =>
-    credentials.findVendorRecord(db, isId('vendor', idOrSlug) ? { id: toUuid(idOrSlug) } : { slug: idOrSlug }),
+    credentials.findVendorRecord(
+      db,
+      isId('vendor', idOrSlug) ? { id: toUuid(idOrSlug) } : { slug: idOrSlug },
+    ),
   revocationsSince: (last) =>
     last === undefined
       ? credentials.beginRevocations(db, new Date(clock.now().getTime() - tokenLifeMaxMs))

@@ -34,7 +34,8 @@ export const remoteDirectory = ({ sapiUrl, serviceTokens, service }: Parts): Dir
     resolveApiKey: (digest) => find<ApiKeyRecord>('/api-keys/resolve', { digest }),
     findClient: (clientId) => find<ClientRecord>('/clients/find', { clientId }),
     findVendor: (vendor) => find<VendorRecord>('/vendors/find', { vendor }),
-    revocationsSince: (last) => ask<Revocations>('GET', `/revocations${last === undefined ? '' : `?since=${last}`}`),
+    revocationsSince: (last) =>
+      ask<Revocations>('GET', `/revocations${last === undefined ? '' : `?since=${last}`}`),
     recordUsage: async (usage) => void (await ask('POST', '/usage', usage)),
     recordSecurityEvent: async (event) => void (await ask('POST', '/security-events', event)),
     health: async () => void (await ask('GET', '/health')),
@@ -52,7 +53,9 @@ const exchange = async (url: URL, request: RequestInit): Promise<unknown> => {
     } catch (cause) {
       const isFinal = cause instanceof AppError || (cause instanceof Error && cause.name === 'TimeoutError');
       if (!isFinal && attempt < attempts) continue;
-      throw cause instanceof AppError ? cause : new AppError('unavailable', unavailable, { cause, retryAfterS: 1 });
+      throw cause instanceof AppError
+        ? cause
+        : new AppError('unavailable', unavailable, { cause, retryAfterS: 1 });
     }
   }
 };

@@ -15,7 +15,8 @@ export const accessRoutes =
   async (app) => {
     // Load generators and HTML forms send a type with no body; what is empty has none.
     app.addHook('onRequest', async ({ raw: { headers } }) => {
-      const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+      const hasBody =
+        headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
       if (!hasBody) delete headers['content-type'];
     });
 
@@ -38,7 +39,12 @@ export const accessRoutes =
       async (request, reply) => {
         const { token, expiresAt } = await gate.issueToken(request, clientOf(request, request.body));
         reply.header('cache-control', 'no-store');
-        return { token, token_type: 'Bearer' as const, expires_in: gate.tokenTtlS, expires_at: expiresAt.toISOString() };
+        return {
+          token,
+          token_type: 'Bearer' as const,
+          expires_in: gate.tokenTtlS,
+          expires_at: expiresAt.toISOString(),
+        };
       },
     );
 
@@ -79,15 +85,20 @@ type ClientCredential = Extract<Credential, { kind: 'client' }>;
 
 const clientOf = (request: FastifyRequest, body: Static<typeof AuthenticateBody>): ClientCredential => {
   const credential = credentialOf(request.headers);
-  if (credential && body) throw invalidField('client_id', 'send client id and secret once: as header fields or as JSON');
+  if (credential && body)
+    throw invalidField('client_id', 'send client id and secret once: as header fields or as JSON');
   if (body) return { kind: 'client', clientId: body.client_id, secret: new Secret(body.client_secret) };
   if (credential?.kind === 'client') return credential;
-  throw new AppError('authentication_required', 'Client credentials required: send X-Client-ID and X-Client-Secret.');
+  throw new AppError(
+    'authentication_required',
+    'Client credentials required: send X-Client-ID and X-Client-Secret.',
+  );
 };
 
 const tokenOf = (request: FastifyRequest, body: Static<typeof ValidateTokenBody>): string => {
   const credential = credentialOf(request.headers);
-  if (credential && body) throw invalidField('token', 'send the token once: as Authorization: Bearer or as JSON');
+  if (credential && body)
+    throw invalidField('token', 'send the token once: as Authorization: Bearer or as JSON');
   if (body) return body.token;
   if (credential?.kind === 'token') return credential.token;
   throw new AppError('authentication_required', 'Access token required: send it as Authorization: Bearer.');

@@ -6,7 +6,12 @@ import type { Directory, SecurityEvent } from './directory.ts';
 
 /** Tells the audit log about refused callers without making anybody wait for it. */
 export type SecurityEvents = {
-  record(request: FastifyRequest, kind: SecurityEvent['kind'], error: AppError, who: { actor: string; tenantId: number }): void;
+  record(
+    request: FastifyRequest,
+    kind: SecurityEvent['kind'],
+    error: AppError,
+    who: { actor: string; tenantId: number },
+  ): void;
   /** Resolves when everything recorded so far was written or given up. */
   settled(): Promise<void>;
 };
@@ -24,7 +29,8 @@ export const securityEvents = ({ directory, clock, onFailure }: Parts): Security
   const underWay = new Set<Promise<void>>();
   return {
     record: (request, kind, error, { actor, tenantId }) => {
-      if (underWay.size >= underWayMax) return onFailure(undefined, 'a security event was dropped: too many at once');
+      if (underWay.size >= underWayMax)
+        return onFailure(undefined, 'a security event was dropped: too many at once');
       const event: SecurityEvent = {
         kind,
         actor,

@@ -45,7 +45,12 @@ const reuseMs = 30_000;
 
 /** Tokens of a minute, signed with `auth.service_secret`, which only services know. */
 export const serviceTokens = (secret: Secret, clock: Clock): ServiceTokens => {
-  const kind: TokenKind = { key: signingKey(secret), typ: 'florin-service+jwt', issuer: 'florin', audience: 'florin:services' };
+  const kind: TokenKind = {
+    key: signingKey(secret),
+    typ: 'florin-service+jwt',
+    issuer: 'florin',
+    audience: 'florin:services',
+  };
   const issued = agedCache<string>({ clock, maxAgeMs: reuseMs, maxEntries: 10_000 });
   const checked = agedCache<{ call: ServiceCall; exp: number }>({
     clock,

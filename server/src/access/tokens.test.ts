@@ -12,18 +12,34 @@ const secret = new Secret('a secret of tests with more than 32 characters');
 const settings = { jwtSecret: secret, tokenTtlS: 900, issuer: 'https://florin.test', audience: 'florin' };
 const start = new Date('2026-11-22T08:00:00Z');
 const now = start.getTime() / 1000;
-const subject = { client_id: 'shop', tenant: 1, vendor: newId('vendor'), mode: 'test', role: 'finance' } as const;
+const subject = {
+  client_id: 'shop',
+  tenant: 1,
+  vendor: newId('vendor'),
+  mode: 'test',
+  role: 'finance',
+} as const;
 
 const genuine = {
   header: { alg: 'HS256', typ: 'at+jwt', kid: signingKey(secret).id },
-  claims: { ...subject, iss: settings.issuer, aud: 'florin', sub: 'shop', jti: 'one', iat: now, exp: now + 900 },
+  claims: {
+    ...subject,
+    iss: settings.issuer,
+    aud: 'florin',
+    sub: 'shop',
+    jti: 'one',
+    iat: now,
+    exp: now + 900,
+  },
 };
 
 /** Signs any header and claims with our own secret, as `jose` would refuse to. */
 const forge = (changes: { header?: object; claims?: object; secret?: string }): string => {
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const body = `${part({ ...genuine.header, ...changes.header })}.${part({ ...genuine.claims, ...changes.claims })}`;
-  return `${body}.${createHmac('sha256', changes.secret ?? secret.reveal()).update(body).digest('base64url')}`;
+  return `${body}.${createHmac('sha256', changes.secret ?? secret.reveal())
+    .update(body)
+    .digest('base64url')}`;
 };
 
 const tokensAt = (clock = manualClock(start)) => ({ tokens: accessTokens(settings, clock), clock });
@@ -33,7 +49,9 @@ describe('access tokens', () => {
     const { tokens } = tokensAt();
     const { token, expiresAt } = await tokens.issue(subject);
     const parts = token.split('.').slice(0, 2);
-    const [header, claims] = parts.map((part) => JSON.parse(Buffer.from(part, 'base64url').toString()) as object);
+    const [header, claims] = parts.map(
+      (part) => JSON.parse(Buffer.from(part, 'base64url').toString()) as object,
+    );
     expect(header).toEqual(genuine.header);
     expect(claims).toEqual({ ...genuine.claims, jti: expect.stringMatching(/^[0-9a-f-]{36}$/) });
     expect(expiresAt).toEqual(new Date('2026-11-22T08:15:00Z'));
@@ -81,7 +99,11 @@ describe('access tokens', () => {
     const { token } = await tokens.issue(subject);
     const unsigned = new UnsecuredJWT(genuine.claims).encode();
     const [header, , signature] = token.split('.');
-    const altered = [header, Buffer.from(JSON.stringify({ ...genuine.claims, role: 'admin' })).toString('base64url'), signature];
+    const altered = [
+      header,
+      Buffer.from(JSON.stringify({ ...genuine.claims, role: 'admin' })).toString('base64url'),
+      signature,
+    ];
     for (const bad of [unsigned, token.slice(0, -2), altered.join('.'), '', '..', 'ü.ü.ü', `${token}.x`]) {
       expect(await tokens.check(bad)).toBeUndefined();
     }
@@ -108,15 +130,31 @@ describe('access tokens', () => {
 });
 
 describe('service tokens', () => {
-  const caller = { kind: 'vendor', actor: 'client:shop', role: 'finance', tenantId: 1, vendorId: newId('vendor'), mode: 'test' } as const;
+  const caller = {
+    kind: 'vendor',
+    actor: 'client:shop',
+    role: 'finance',
+    tenantId: 1,
+    vendorId: newId('vendor'),
+    mode: 'test',
+  } as const;
 
   test('a service token carries the caller as it is', async () => {
     const clock = manualClock(start);
     const [edge, core] = [serviceTokens(secret, clock), serviceTokens(secret, clock)];
-    expect(await core.check(await edge.issue({ service: 'eapi', caller }))).toEqual({ service: 'eapi', caller });
+    expect(await core.check(await edge.issue({ service: 'eapi', caller }))).toEqual({
+      service: 'eapi',
+      caller,
+    });
     const platform = { ...caller, kind: 'platform' as const, tenantId: 0, vendorId: undefined };
-    expect(await core.check(await edge.issue({ service: 'eapi', caller: platform }))).toEqual({ service: 'eapi', caller: platform });
-    expect(await core.check(await edge.issue({ service: 'eapi', caller: undefined }))).toEqual({ service: 'eapi', caller: undefined });
+    expect(await core.check(await edge.issue({ service: 'eapi', caller: platform }))).toEqual({
+      service: 'eapi',
+      caller: platform,
+    });
+    expect(await core.check(await edge.issue({ service: 'eapi', caller: undefined }))).toEqual({
+      service: 'eapi',
+      caller: undefined,
+    });
   });
 
   test('it is used again while it is fresh, and refused after a minute', async () => {
@@ -142,7 +180,11 @@ describe('service tokens', () => {
   test('a caller with an unknown role or more members than it should have is refused', async () => {
     const clock = manualClock(start);
     const key = signingKey(secret);
-    for (const bad of [{ ...caller, role: 'root' }, { ...caller, superuser: true }, { ...caller, tenantId: -1 }]) {
+    for (const bad of [
+      { ...caller, role: 'root' },
+      { ...caller, superuser: true },
+      { ...caller, tenantId: -1 },
+    ]) {
       const token = await new SignJWT({ caller: bad })
         .setProtectedHeader({ alg: 'HS256', typ: 'florin-service+jwt', kid: key.id })
         .setIssuer('florin')

@@ -56,7 +56,10 @@ export const accessTokens = (settings: TokenSettings, clock: Clock): Tokens => {
     const issuedAt = clock.now();
     const expiresAt = new Date((Math.floor(issuedAt.getTime() / 1000) + ttlS) * 1000);
     const claims = { ...subject, jti: randomUUID() };
-    return { token: await sign(kind, { claims, subject: subject.client_id, issuedAt, expiresAt }), expiresAt };
+    return {
+      token: await sign(kind, { claims, subject: subject.client_id, issuedAt, expiresAt }),
+      expiresAt,
+    };
   };
 
   const check = async (token: string): Promise<AccessClaims | undefined> => {

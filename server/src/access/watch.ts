@@ -69,7 +69,10 @@ export const watch = ({ directory, authenticator, onFailure }: Parts): Watch => 
     },
     reportUse,
     start: () => {
-      timers.push(setInterval(() => void poll(), pollEveryMs), setInterval(() => void reportUse(), reportEveryMs));
+      timers.push(
+        setInterval(() => void poll(), pollEveryMs),
+        setInterval(() => void reportUse(), reportEveryMs),
+      );
       for (const timer of timers) timer.unref();
     },
     stop: async () => {

@@ -23,7 +23,10 @@ export const register = (program: Command): void => {
     .addOption(new Option('--role <role>', 'what the key may do').choices(roles).default('developer'))
     .option('--expires-at <time>', 'when it ends by itself, ISO 8601')
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  florin api-key create --vendor corner-shop --name Checkout\n  florin api-key create --platform --role admin --name Support --mode live --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  florin api-key create --vendor corner-shop --name Checkout\n  florin api-key create --platform --role admin --name Support --mode live --json',
+    )
     .action(create);
   apiKey
     .command('list')
@@ -32,7 +35,10 @@ export const register = (program: Command): void => {
     .option('--platform', 'the keys of the platform itself')
     .addOption(modeOption())
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  florin api-key list --vendor corner-shop\n  florin api-key list --platform --mode live')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  florin api-key list --vendor corner-shop\n  florin api-key list --platform --mode live',
+    )
     .action(list);
   apiKey
     .command('revoke')
@@ -42,14 +48,22 @@ export const register = (program: Command): void => {
     .action(revoke);
 };
 
-const modeOption = (): Option => new Option('--mode <mode>', 'mode of the key').choices(['test', 'live']).default('test');
+const modeOption = (): Option =>
+  new Option('--mode <mode>', 'mode of the key').choices(['test', 'live']).default('test');
 
 type OwnerOptions = { vendor?: string; platform?: true; mode: Mode };
-type CreateOptions = OwnerOptions & { name: string; role: Role; defaultVendor?: string; expiresAt?: string; json?: true };
+type CreateOptions = OwnerOptions & {
+  name: string;
+  role: Role;
+  defaultVendor?: string;
+  expiresAt?: string;
+  json?: true;
+};
 
 const create = async (options: CreateOptions): Promise<void> => {
   const { name, role, expiresAt, defaultVendor, json } = options;
-  if (defaultVendor !== undefined && !options.platform) throw new Error('--default-vendor is for keys of the platform.');
+  if (defaultVendor !== undefined && !options.platform)
+    throw new Error('--default-vendor is for keys of the platform.');
   const body = checked(CreateApiKeyBody, { name, role, ...given({ expires_at: expiresAt }) });
   await using opened = await openCommandDatabase();
   const owner = await ownerOf(opened.db, options);
@@ -71,7 +85,7 @@ const list = async (options: OwnerOptions & { json?: true }): Promise<void> => {
   await using opened = await openCommandDatabase();
   const owner = await ownerOf(opened.db, options);
   const keys: ApiKeyJson[] = [];
-  for (let isLast = false; !isLast; ) {
+  for (let isLast = false; !isLast;) {
     const last = keys.at(-1);
     const rows = await listApiKeys(opened.db, { owner, limit: pageSize, before: last && toUuid(last.id) });
     keys.push(...rows.map(apiKeyJson));
@@ -79,7 +93,14 @@ const list = async (options: OwnerOptions & { json?: true }): Promise<void> => {
   }
   if (options.json) return printJson(keys);
   const columns = ['prefix', 'name', 'role', 'state', 'last used', 'id'];
-  const cells = keys.map((key) => [key.prefix, key.name, key.role, stateOf(key), key.last_used_at ?? 'never', key.id]);
+  const cells = keys.map((key) => [
+    key.prefix,
+    key.name,
+    key.role,
+    stateOf(key),
+    key.last_used_at ?? 'never',
+    key.id,
+  ]);
   print(textTable(columns, cells));
 };
 

@@ -17,7 +17,10 @@ export const register = (program: Command): void => {
     .description('print the values in effect and where each came from; secrets are hidden')
     .addOption(serviceOption())
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  florin config print\n  ENV=production florin config print --service eapi --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  florin config print\n  ENV=production florin config print --service eapi --json',
+    )
     .action(print);
   config
     .command('docs')

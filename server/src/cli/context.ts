@@ -25,7 +25,11 @@ export type CommandDatabase = AsyncDisposable & {
 export const openCommandDatabase = async (): Promise<CommandDatabase> => {
   const { loaded, connections } = await findTarget();
   const { config } = loaded;
-  const database = openDatabase({ connection: connections.service, poolMax: 1, applicationName: 'florin-cli' });
+  const database = openDatabase({
+    connection: connections.service,
+    poolMax: 1,
+    applicationName: 'florin-cli',
+  });
   return {
     db: database.db,
     secrets: openSecrets(config, { env: processEnv(), clock: systemClock }),

@@ -12,7 +12,11 @@ const run = (env: Env): { code: number; stdout: string; stderr: string } => {
 };
 
 test('a valid configuration exits 0', () => {
-  expect(run({ ENV: 'dev' })).toEqual({ code: 0, stdout: 'The configuration of api is valid in dev.\n', stderr: '' });
+  expect(run({ ENV: 'dev' })).toEqual({
+    code: 0,
+    stdout: 'The configuration of api is valid in dev.\n',
+    stderr: '',
+  });
 });
 
 test('every fault is a line that begins with Error, and the exit code is 1', () => {

@@ -53,7 +53,9 @@ const florin = (...argv: string[]): Promise<{ stdout: string; stderr: string }> 
 
 describe('florin vendor and api-key', () => {
   test('create, list, disable and enable a vendor; each change names who typed it', async () => {
-    const created = JSON.parse((await florin('vendor', 'create', 'cli-vendor', '--name', 'CLI', '--role', 'finance', '--json')).stdout);
+    const created = JSON.parse(
+      (await florin('vendor', 'create', 'cli-vendor', '--name', 'CLI', '--role', 'finance', '--json')).stdout,
+    );
     expect(created).toMatchObject({ slug: 'cli-vendor', clients: [{ role: 'finance', mode: 'test' }] });
     expect(created.client_secret).toMatch(/^[\w-]{43}$/);
     expect((await florin('vendor', 'disable', 'cli-vendor')).stdout).toBe('cli-vendor is disabled.\n');
@@ -67,21 +69,57 @@ describe('florin vendor and api-key', () => {
 
   test('create, list and revoke keys of a vendor and of the platform', async () => {
     await florin('vendor', 'create', 'key-owner', '--name', 'Owner');
-    const own = JSON.parse((await florin('api-key', 'create', '--vendor', 'key-owner', '--name', 'Till', '--mode', 'live', '--json')).stdout);
+    const own = JSON.parse(
+      (
+        await florin(
+          'api-key',
+          'create',
+          '--vendor',
+          'key-owner',
+          '--name',
+          'Till',
+          '--mode',
+          'live',
+          '--json',
+        )
+      ).stdout,
+    );
     expect(own.key).toMatch(/^fk_live_/);
-    const { stdout } = await florin('api-key', 'create', '--platform', '--role', 'admin', '--name', 'Support', '--default-vendor', 'key-owner');
+    const { stdout } = await florin(
+      'api-key',
+      'create',
+      '--platform',
+      '--role',
+      'admin',
+      '--name',
+      'Support',
+      '--default-vendor',
+      'key-owner',
+    );
     const [, platformKey = ''] = /^Key +(\S+)/.exec(stdout) ?? [];
-    expect(await findApiKey(database.db, apiKeyDigest(platformKey))).toMatchObject({ tenantId: 0, role: 'admin', mode: 'test' });
-    expect((await florin('api-key', 'list', '--vendor', 'key-owner', '--mode', 'live')).stdout).toContain('Till');
+    expect(await findApiKey(database.db, apiKeyDigest(platformKey))).toMatchObject({
+      tenantId: 0,
+      role: 'admin',
+      mode: 'test',
+    });
+    expect((await florin('api-key', 'list', '--vendor', 'key-owner', '--mode', 'live')).stdout).toContain(
+      'Till',
+    );
     expect((await florin('api-key', 'list', '--platform')).stdout).toContain('Support');
     await florin('api-key', 'revoke', own.id);
-    expect((await florin('api-key', 'list', '--vendor', 'key-owner', '--mode', 'live')).stdout).toContain('revoked');
+    expect((await florin('api-key', 'list', '--vendor', 'key-owner', '--mode', 'live')).stdout).toContain(
+      'revoked',
+    );
     expect(await findApiKey(database.db, apiKeyDigest(own.key))).toBeUndefined();
   });
 
   test('what is wrong is named, and nothing is made', async () => {
-    await expect(florin('vendor', 'create', 'Not A Slug', '--name', 'x')).rejects.toThrow(/slug: must be small letters/);
+    await expect(florin('vendor', 'create', 'Not A Slug', '--name', 'x')).rejects.toThrow(
+      /slug: must be small letters/,
+    );
     await expect(florin('vendor', 'disable', 'nobody')).rejects.toThrow('There is no vendor "nobody"');
-    await expect(florin('api-key', 'create', '--name', 'x')).rejects.toThrow('--vendor <vendor> or --platform');
+    await expect(florin('api-key', 'create', '--name', 'x')).rejects.toThrow(
+      '--vendor <vendor> or --platform',
+    );
   });
 });

@@ -3,7 +3,14 @@ import { roles } from '../lib/caller.ts';
 import { toUuid } from '../lib/ids.ts';
 import { CreateVendorBody, type VendorJson } from '../vendors/schema.ts';
 import { listVendors } from '../vendors/store.ts';
-import { clientSecretPath, createVendor, disableVendor, enableVendor, findVendor, vendorJson } from '../vendors/vendors.ts';
+import {
+  clientSecretPath,
+  createVendor,
+  disableVendor,
+  enableVendor,
+  findVendor,
+  vendorJson,
+} from '../vendors/vendors.ts';
 import { checked, given, openCommandDatabase, print, printJson } from './context.ts';
 import { textTable } from './table.ts';
 
@@ -15,12 +22,17 @@ export const register = (program: Command): void => {
     .description('create a vendor with a first client; prints the secret of the client once')
     .argument('<slug>', 'unique short name: small letters, digits, hyphens')
     .requiredOption('--name <name>', 'what people call it')
-    .addOption(new Option('--mode <mode>', 'mode of the first client').choices(['test', 'live']).default('test'))
+    .addOption(
+      new Option('--mode <mode>', 'mode of the first client').choices(['test', 'live']).default('test'),
+    )
     .addOption(new Option('--role <role>', 'role of the first client').choices(roles).default('developer'))
     .option('--client-id <id>', 'id of the first client; made up unless given')
     .option('--fee-basis-points <number>', 'fee in hundredths of a percent', wholeNumber)
     .option('--json', 'print JSON')
-    .addHelpText('after', "\nExamples:\n  florin vendor create corner-shop --name 'Corner Shop Ltd'\n  florin vendor create corner-shop --name 'Corner Shop' --role finance --fee-basis-points 290 --json")
+    .addHelpText(
+      'after',
+      "\nExamples:\n  florin vendor create corner-shop --name 'Corner Shop Ltd'\n  florin vendor create corner-shop --name 'Corner Shop' --role finance --fee-basis-points 290 --json",
+    )
     .action(create);
   vendor
     .command('list')
@@ -42,13 +54,27 @@ export const register = (program: Command): void => {
     .action((name: string) => turn(name, enableVendor));
 };
 
-type CreateOptions = { name: string; mode: string; role: string; clientId?: string; feeBasisPoints?: number; json?: true };
+type CreateOptions = {
+  name: string;
+  mode: string;
+  role: string;
+  clientId?: string;
+  feeBasisPoints?: number;
+  json?: true;
+};
 
-const create = async (slug: string, { json, clientId, feeBasisPoints, ...options }: CreateOptions): Promise<void> => {
+const create = async (
+  slug: string,
+  { json, clientId, feeBasisPoints, ...options }: CreateOptions,
+): Promise<void> => {
   const members = given({ client_id: clientId, fee_basis_points: feeBasisPoints });
   const body = checked(CreateVendorBody, { slug, ...options, ...members });
   await using opened = await openCommandDatabase();
-  const { entry, clientSecret } = await createVendor(opened, { context: opened.context, key: undefined }, body);
+  const { entry, clientSecret } = await createVendor(
+    opened,
+    { context: opened.context, key: undefined },
+    body,
+  );
   // `vendorJson` made the snapshot.
   const vendor = entry.snapshot as VendorJson;
   if (json) return printJson({ ...vendor, client_secret: clientSecret.reveal() });
@@ -64,7 +90,7 @@ const pageSize = 1_000;
 const list = async ({ json }: { json?: true }): Promise<void> => {
   await using opened = await openCommandDatabase();
   const vendors: VendorJson[] = [];
-  for (let isLast = false; !isLast; ) {
+  for (let isLast = false; !isLast;) {
     const last = vendors.at(-1);
     const rows = await listVendors(opened.db, { limit: pageSize, before: last && toUuid(last.id) });
     vendors.push(...rows.map(vendorJson));

@@ -38,7 +38,9 @@ type RedisSettings = { host?: string | undefined; port: number; password?: Secre
 /** Opens the configured cache. Does not wait for Redis: a service starts and works without it. */
 export const openCache = (options: { redis: RedisSettings; log: Logger; clock: Clock }): Cache => {
   const { host } = options.redis;
-  return host === undefined ? processCache(options.clock) : redisCache({ ...options.redis, host }, options.log);
+  return host === undefined
+    ? processCache(options.clock)
+    : redisCache({ ...options.redis, host }, options.log);
 };
 
 const processEntriesMax = 10_000;
@@ -143,8 +145,13 @@ const redisCache = (redis: RedisSettings & { host: string }, log: Logger): Cache
   void subscriber.connect().catch(() => undefined);
 
   return {
-    get: (key) => ask(() => client.get(key)).then((value) => value ?? undefined, () => undefined),
-    set: (key, value, { ttlMs }) => tell(() => client.set(key, value, { PX: Math.max(1, Math.floor(ttlMs)) })),
+    get: (key) =>
+      ask(() => client.get(key)).then(
+        (value) => value ?? undefined,
+        () => undefined,
+      ),
+    set: (key, value, { ttlMs }) =>
+      tell(() => client.set(key, value, { PX: Math.max(1, Math.floor(ttlMs)) })),
     delete: (key) => tell(() => client.del(key)),
     publish: (channel, message) => tell(() => client.publish(channel, message)),
     async subscribe(channel, listen) {
@@ -152,7 +159,11 @@ const redisCache = (redis: RedisSettings & { host: string }, log: Logger): Cache
       void subscriber.subscribe(channel, listen).catch(() => undefined);
     },
     state,
-    probe: () => ask(() => client.ping()).then(() => 'connected', () => 'disconnected'),
+    probe: () =>
+      ask(() => client.ping()).then(
+        () => 'connected',
+        () => 'disconnected',
+      ),
     counters: {
       get isReady() {
         return isReady();
@@ -187,7 +198,10 @@ class TooSlow extends Error {
 
 const inTime = async <Value>(answer: Promise<Value>): Promise<Value> => {
   const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new TooSlow(`no answer within ${commandTimeoutMs} ms`)), commandTimeoutMs);
+  const timer = setTimeout(
+    () => reject(new TooSlow(`no answer within ${commandTimeoutMs} ms`)),
+    commandTimeoutMs,
+  );
   try {
     return await Promise.race([answer, promise]);
   } finally {

@@ -9,7 +9,9 @@ import { Secret } from './secret.ts';
 const folder = mkdtempSync(join(tmpdir(), 'florin-log-'));
 afterAll(() => rmSync(folder, { recursive: true }));
 
-const open = (settings: Partial<LogSettings> = {}): { log: Log; lines: string[]; parsed: () => Record<string, unknown>[] } => {
+const open = (
+  settings: Partial<LogSettings> = {},
+): { log: Log; lines: string[]; parsed: () => Record<string, unknown>[] } => {
   const lines: string[] = [];
   const log = createLog(
     { log: { level: 'info', levels: {}, format: 'json', ...settings } },
@@ -58,7 +60,10 @@ describe('lines', () => {
 
   test('tell of an error its type, message, code, stack and causes, and nothing that hangs on it', () => {
     const { log, parsed } = open();
-    const cause = Object.assign(new TypeError('inner'), { code: 'ECONNREFUSED', detail: 'Key (email)=(a@b.example)' });
+    const cause = Object.assign(new TypeError('inner'), {
+      code: 'ECONNREFUSED',
+      detail: 'Key (email)=(a@b.example)',
+    });
     log.error({ err: new AggregateError([new Error('one')], 'outer', { cause }) }, 'failed');
     expect(parsed()[0]?.['err']).toEqual({
       type: 'AggregateError',
@@ -108,7 +113,9 @@ describe('log.file', () => {
     renameSync(file, `${file}.1`);
     process.emit('SIGHUP');
     log.info({ password: 'hunter2' }, 'two');
-    await vi.waitFor(() => expect(readFileSync(file, 'utf8')).toMatch(/"password":"\[REDACTED\]","message":"two"\}\n$/));
+    await vi.waitFor(() =>
+      expect(readFileSync(file, 'utf8')).toMatch(/"password":"\[REDACTED\]","message":"two"\}\n$/),
+    );
     expect(readFileSync(`${file}.1`, 'utf8')).not.toContain('two');
   });
 
@@ -130,22 +137,32 @@ describe('planted secrets and card numbers', () => {
   const all = `${planted.card} ${planted.spaced}; ${planted.dashed}; ${planted.apiKey}; ${planted.jwt}`;
   const keys = ['authorization', 'x-api-key', 'x-client-secret', 'password', 'secret', 'token', 'cookie'];
   const byKeys = Object.fromEntries(keys.map((key) => [key, planted.byKey]));
-  const nested = { list: [[{ ...byKeys, deep: [{ text: all, list: [all] }] }]], secretly: new Secret(planted.secret) };
+  const nested = {
+    list: [[{ ...byKeys, deep: [{ text: all, list: [all] }] }]],
+    secretly: new Secret(planted.secret),
+  };
 
   const plant: Record<string, (log: Log) => void> = {
     'a message': (log) => log.info(`before ${all} after`),
     'an interpolated message': (log) => log.info('%s and %o', all, { ...byKeys, all }),
-    'a field': (log) => log.info({ note: all, ...byKeys, number: Number(planted.card), held: new Secret(planted.secret) }),
+    'a field': (log) =>
+      log.info({ note: all, ...byKeys, number: Number(planted.card), held: new Secret(planted.secret) }),
     'nested fields': (log) => log.info(nested, 'nested'),
     'a name of a field': (log) => log.info({ [planted.card]: 1, deep: { [all]: 1 } }),
-    'headers as a list': (log) => log.info({ headers: ['authorization', `Bearer ${planted.byKey}`, 'x', all] }),
+    'headers as a list': (log) =>
+      log.info({ headers: ['authorization', `Bearer ${planted.byKey}`, 'x', all] }),
     'a child': (log) => log.child({ ...byKeys, note: all, nested }).info('child'),
     "a module's child": (log) => moduleLog(log, 'payments').child({ all }).info(all),
     'an error': (log) => log.error(new Error(all), all),
-    'an error as a field': (log) => log.error({ err: Object.assign(new Error(all), byKeys), error: new Error(all) }),
+    'an error as a field': (log) =>
+      log.error({ err: Object.assign(new Error(all), byKeys), error: new Error(all) }),
     'an error elsewhere': (log) => log.error({ failure: Object.assign(new Error(all), { ...byKeys, all }) }),
     causes: (log) =>
-      log.error({ err: new Error('outer', { cause: new Error(all, { cause: new AggregateError([new Error(all)], all) }) }) }),
+      log.error({
+        err: new Error('outer', {
+          cause: new Error(all, { cause: new AggregateError([new Error(all)], all) }),
+        }),
+      }),
     'a cause that is text': (log) => log.error({ err: new Error('outer', { cause: all }) }),
     'JSON in text': (log) => log.info({ body: JSON.stringify({ ...byKeys, all }) }, JSON.stringify(byKeys)),
     'a URL': (log) => log.info(`postgres://u:${planted.byKey}@h/d and /x?token=${planted.byKey}`),
@@ -164,7 +181,9 @@ describe('planted secrets and card numbers', () => {
   });
 
   test('are in no file', async () => {
-    await vi.waitFor(() => expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(Object.keys(plant).length));
+    await vi.waitFor(() =>
+      expect(readFileSync(file, 'utf8').trim().split('\n')).toHaveLength(Object.keys(plant).length),
+    );
     for (const value of Object.values(planted)) expect(readFileSync(file, 'utf8')).not.toContain(value);
   });
 });

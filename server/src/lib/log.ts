@@ -37,7 +37,10 @@ export const createLog = (
     serializers: { err: describeError, error: describeError },
     hooks: { streamWrite: redactLine },
   };
-  const standard = settings.format === 'pretty' ? readable(destination) : (destination ?? pino.destination({ dest: 1, sync: false }));
+  const standard =
+    settings.format === 'pretty'
+      ? readable(destination)
+      : (destination ?? pino.destination({ dest: 1, sync: false }));
   if (settings.file === undefined) return withLevels(pino(options, standard), settings.levels);
   const both = [standard, openFile(settings.file)].map((stream) => ({ stream, level: 'trace' as const }));
   return withLevels(pino(options, pino.multistream(both)), settings.levels);
@@ -53,7 +56,8 @@ export const moduleLog = (log: Log, module: string): Log => {
 const levelsOf = Symbol('levels of modules');
 
 /** Remembers the levels on the log itself: its children, which have it as their prototype, find them too. */
-const withLevels = (log: Logger, levels: LogSettings['levels']): Log => Object.assign(log, { [levelsOf]: levels });
+const withLevels = (log: Logger, levels: LogSettings['levels']): Log =>
+  Object.assign(log, { [levelsOf]: levels });
 
 /** Appends to a file; SIGHUP opens it anew, as log rotation expects. A full disk costs lines, not memory. */
 const openFile = (file: string): DestinationStream => {
@@ -79,12 +83,22 @@ const readable = (destination: DestinationStream | undefined): DestinationStream
       return `${head} ${printable(String(message ?? ''))}`;
     },
   });
-  return { write: (line) => output.write(format(line.trimEnd().replace(controls, (character) => `\\${escaped(character)}`))) };
+  return {
+    write: (line) =>
+      output.write(format(line.trimEnd().replace(controls, (character) => `\\${escaped(character)}`))),
+  };
 };
 
 const localTime = (time: string): string => {
   const at = new Date(time);
-  const parts = [at.getFullYear(), at.getMonth() + 1, at.getDate(), at.getHours(), at.getMinutes(), at.getSeconds()];
+  const parts = [
+    at.getFullYear(),
+    at.getMonth() + 1,
+    at.getDate(),
+    at.getHours(),
+    at.getMinutes(),
+    at.getSeconds(),
+  ];
   const [year, month, day, hours, minutes, seconds] = parts.map((part) => String(part).padStart(2, '0'));
   return `${year}-${month}-${day} ${hours}:${minutes}:${seconds}`;
 };
@@ -107,6 +121,7 @@ const describeError = (error: unknown, depth = 0): unknown => {
     code: 'code' in error ? error.code : undefined,
     stack: error.stack,
     cause: error.cause === undefined ? undefined : describeError(error.cause, depth + 1),
-    errors: error instanceof AggregateError ? error.errors.map((one) => describeError(one, depth + 1)) : undefined,
+    errors:
+      error instanceof AggregateError ? error.errors.map((one) => describeError(one, depth + 1)) : undefined,
   };
 };

@@ -31,8 +31,12 @@ test('a request is counted under its route template and timed in seconds', async
   const text = await server.metrics.text();
   expect(text).toContain('payments_http_requests_total{method="GET",route="/things/:id",status="200"} 2');
   expect(text).toContain('http_requests_total{method="GET",route="/things/:id",status="200"} 2');
-  expect(text).toContain('http_server_requests_seconds_count{method="GET",route="/things/:id",status="200"} 2');
-  expect(text).toMatch(/payments_http_request_duration_seconds_bucket\{le="1",method="GET",route="\/things\/:id",status="200"\} 2/);
+  expect(text).toContain(
+    'http_server_requests_seconds_count{method="GET",route="/things/:id",status="200"} 2',
+  );
+  expect(text).toMatch(
+    /payments_http_request_duration_seconds_bucket\{le="1",method="GET",route="\/things\/:id",status="200"\} 2/,
+  );
 });
 
 test('a thousand unknown paths make one series', async () => {

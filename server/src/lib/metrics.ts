@@ -62,7 +62,12 @@ const durationBucketsS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.
 const requestMetrics = (registers: Registry[]) => {
   const labelNames = ['method', 'route', 'status'] as const;
   const counted = { help: 'Requests answered, by method, route template and status.', labelNames, registers };
-  const timed = { help: 'Time to answer a request, in seconds.', labelNames, registers, buckets: durationBucketsS };
+  const timed = {
+    help: 'Time to answer a request, in seconds.',
+    labelNames,
+    registers,
+    buckets: durationBucketsS,
+  };
   const payments = new Counter({ name: 'payments_http_requests_total', ...counted });
   const requests = new Counter({ name: 'http_requests_total', ...counted });
   const durations = new Histogram({ name: 'payments_http_request_duration_seconds', ...timed });
@@ -92,10 +97,10 @@ const requestMetrics = (registers: Registry[]) => {
 
 const systemCpu = (registers: Registry[]): void => {
   let before = cpuTimes();
-  new Gauge({
+  const gauge = new Gauge({
     name: 'system_cpu_usage',
     help: 'Share of the machine that was busy since the last scrape, 0 to 1.',
-    registers,
+    registers: [],
     collect() {
       const now = cpuTimes();
       const total = now.total - before.total;
@@ -103,10 +108,14 @@ const systemCpu = (registers: Registry[]): void => {
       before = now;
     },
   });
+  for (const registry of registers) registry.registerMetric(gauge);
 };
 
 const cpuTimes = (): { busy: number; total: number } => {
   const times = cpus().map((cpu) => cpu.times);
-  const total = times.reduce((sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq, 0);
+  const total = times.reduce(
+    (sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq,
+    0,
+  );
   return { busy: total - times.reduce((sum, { idle }) => sum + idle, 0), total };
 };

@@ -16,7 +16,7 @@ const digitRuns = new RegExp(digitRun, 'g');
 const patterns: readonly RegExp[] = [
   /()\bfk_\w{16,}()/g,
   /()\bwhsec_[\w+/=-]{8,}()/g,
-  /()\beyJ[\w-]{8,}(?:\.[\w-]+){1,4}\.?()/g,
+  /()(?<![\w-])eyJ[\w-]{8,}(?:\.[\w-]+){1,4}\.?()/g,
   /(\b(?:bearer|basic)\s+)[\w.~+/=-]{6,}()/gi,
   /(:\/\/[^\s"/@:]*:)[^\s"/@]+(@)/g,
   new RegExp(String.raw`(${secretName}(?:=|\\?"\s*:\s*\\?"))[^\s"\\&;,]+()`, 'gi'),
@@ -25,7 +25,7 @@ const patterns: readonly RegExp[] = [
 /** One look at a line that tells whether it may hold a secret at all. */
 const suspicious = new RegExp(
   `${secretName}(?:=|\\\\*"\\s*:)|"(?:pan|cvc|cvv2?|pin|otp)":|${digitRun}|` +
-    String.raw`\bfk_\w{16}|\bwhsec_|\beyJ[\w-]{8}|\b(?:bearer|basic)\s|:\/\/[^\s"/@:]*:[^\s"/@]+@`,
+    String.raw`\bfk_\w{16}|\bwhsec_|(?<![\w-])eyJ[\w-]{8}|\b(?:bearer|basic)\s|:\/\/[^\s"/@:]*:[^\s"/@]+@`,
   'i',
 );
 
@@ -63,7 +63,9 @@ const redactMember = (key: string, value: unknown, { source }: { source?: string
 /** A number too large for JavaScript stays as it was written. */
 const redactNumber = (value: number, source: string): unknown => {
   if (hasCardNumber(source)) return redacted;
-  return String(value) === source ? value : (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(source);
+  return String(value) === source
+    ? value
+    : (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(source);
 };
 
 const redactKeys = (value: object): object => {
@@ -73,19 +75,33 @@ const redactKeys = (value: object): object => {
 };
 
 const redactCardNumbers = (text: string): string =>
-  text.replace(digitRuns, (run, start: number) => (isInsideHash(text, start, run.length) ? run : redactRun(run)));
+  text.replace(digitRuns, (run, start: number) =>
+    isInsideHash(text, start, run.length) ? run : redactRun(run),
+  );
 
 /** Groups of digits that stand together: those that make up a card number are replaced, the rest stays. */
 const redactRun = (run: string): string => {
-  const groups = [...run.matchAll(/\d+/g)].map((group) => ({ start: group.index, end: group.index + group[0].length }));
-  for (const [index, { start }] of groups.entries()) {
-    for (const { end } of groups.slice(index)) {
-      if (isCardNumber(run.slice(start, end).replace(/\D/g, ''))) {
-        return `${run.slice(0, start)}${redacted}${redactRun(run.slice(end))}`;
-      }
-    }
+  const groups = [...run.matchAll(/\d+/g)];
+  let cleaned = '';
+  let copied = 0;
+  for (const [index, group] of groups.entries()) {
+    const end = group.index < copied ? undefined : endOfCard(groups, index);
+    if (end === undefined) continue;
+    cleaned += run.slice(copied, group.index) + redacted;
+    copied = end;
   }
-  return run;
+  return cleaned + run.slice(copied);
+};
+
+/** Where the card number ends that begins with this group, if one does. */
+const endOfCard = (groups: readonly RegExpExecArray[], first: number): number | undefined => {
+  let digits = '';
+  for (let index = first; index < groups.length && digits.length < 19; index++) {
+    const group = groups[index];
+    digits += group?.[0] ?? '';
+    if (group !== undefined && isCardNumber(digits)) return group.index + group[0].length;
+  }
+  return undefined;
 };
 
 /**

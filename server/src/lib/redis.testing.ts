@@ -6,7 +6,7 @@ import { Secret } from './secret.ts';
 
 /** Whether this machine has no redis-server; its tests then say so and are left out. */
 export const withoutRedis = spawnSync('redis-server', ['--version']).status !== 0;
-if (withoutRedis) console.warn('Tests with Redis are skipped: redis-server is not installed.');
+if (withoutRedis) process.stderr.write('Tests with Redis are skipped: redis-server is not installed.\n');
 
 const password = 'redis-password-of-a-test';
 
@@ -14,7 +14,16 @@ const password = 'redis-password-of-a-test';
 export const startRedis = async () => {
   const port = await freePort();
   const start = async () => {
-    const child = spawn('redis-server', ['--port', String(port), '--save', '', '--appendonly', 'no', '--requirepass', password]);
+    const child = spawn('redis-server', [
+      '--port',
+      String(port),
+      '--save',
+      '',
+      '--appendonly',
+      'no',
+      '--requirepass',
+      password,
+    ]);
     for await (const line of child.stdout) if (String(line).includes('Ready to accept connections')) break;
     return child;
   };
@@ -27,7 +36,8 @@ export const startRedis = async () => {
   return {
     settings: { host: '127.0.0.1', port, password: new Secret(password), tls: false },
     /** Waits until a cache has connected, or has noticed that it is not any more. */
-    ready: (cache: Cache, state: 'connected' | 'disconnected' = 'connected') => until(() => cache.state() === state),
+    ready: (cache: Cache, state: 'connected' | 'disconnected' = 'connected') =>
+      until(() => cache.state() === state),
     stop,
     restart: async (): Promise<void> => {
       server = await start();

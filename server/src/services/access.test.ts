@@ -32,18 +32,26 @@ describe.each([
     await database?.[Symbol.asyncDispose]();
   });
 
-  const call = (path: string, options: Parameters<typeof send>[1] = {}) => send(`${api.url}/api/v1${path}`, options);
+  const call = (path: string, options: Parameters<typeof send>[1] = {}) =>
+    send(`${api.url}/api/v1${path}`, options);
   const tokenOf = async (headers: Record<string, string>) => {
     const { body } = await call('/authenticate', { method: 'POST', headers });
     return { authorization: `Bearer ${String(body['token'])}` };
   };
   const newVendor = async (slug: string, body: object = {}) => {
-    const made = await call('/vendors', { method: 'POST', headers: testKey, json: { slug, name: slug, ...body } });
+    const made = await call('/vendors', {
+      method: 'POST',
+      headers: testKey,
+      json: { slug, name: slug, ...body },
+    });
     expect(made.status).toBe(201);
     const [client] = made.body['clients'] as { client_id: string }[];
     return {
       id: String(made.body['id']),
-      headers: { 'x-client-id': String(client?.client_id), 'x-client-secret': String(made.body['client_secret']) },
+      headers: {
+        'x-client-id': String(client?.client_id),
+        'x-client-secret': String(made.body['client_secret']),
+      },
     };
   };
 
@@ -51,11 +59,24 @@ describe.each([
     test('guide 000: client id and secret in headers give a bearer token', async () => {
       const { status, body, headers } = await call('/authenticate', { method: 'POST', headers: testClient });
       expect(status).toBe(200);
-      expect(body).toMatchObject({ token_type: 'Bearer', expires_in: 900, expires_at: '2026-11-22T08:15:00.000Z' });
+      expect(body).toMatchObject({
+        token_type: 'Bearer',
+        expires_in: 900,
+        expires_at: '2026-11-22T08:15:00.000Z',
+      });
       expect(headers.get('cache-control')).toBe('no-store');
-      const valid = await call('/validate-token', { method: 'POST', headers: { authorization: `Bearer ${String(body['token'])}` } });
+      const valid = await call('/validate-token', {
+        method: 'POST',
+        headers: { authorization: `Bearer ${String(body['token'])}` },
+      });
       expect(valid.status).toBe(200);
-      expect(valid.body).toMatchObject({ valid: true, active: true, client_id: 'test_client_id', mode: 'test', role: 'finance' });
+      expect(valid.body).toMatchObject({
+        valid: true,
+        active: true,
+        client_id: 'test_client_id',
+        mode: 'test',
+        role: 'finance',
+      });
     });
 
     test('a JSON body works instead of headers', async () => {
@@ -75,9 +96,11 @@ describe.each([
       await call(`/vendors/${id}/disable`, { method: 'POST', headers: testKey });
       await api.edge.watch.poll();
       const answers = await Promise.all(
-        [headers, { ...testClient, 'x-client-secret': 'wrong' }, { ...testClient, 'x-client-id': 'nobody' }].map((given) =>
-          call('/authenticate', { method: 'POST', headers: given }),
-        ),
+        [
+          headers,
+          { ...testClient, 'x-client-secret': 'wrong' },
+          { ...testClient, 'x-client-id': 'nobody' },
+        ].map((given) => call('/authenticate', { method: 'POST', headers: given })),
       );
       const shown = answers.map(({ status, body }) => ({ status, body: { ...body, request_id: 'its own' } }));
       expect(shown[0]).toMatchObject({ status: 401, body: { code: 'invalid_credentials' } });
@@ -86,10 +109,14 @@ describe.each([
     });
 
     test('no credentials, half of them or an API key are refused', async () => {
-      expect((await call('/authenticate', { method: 'POST' })).body).toMatchObject({ code: 'authentication_required' });
+      expect((await call('/authenticate', { method: 'POST' })).body).toMatchObject({
+        code: 'authentication_required',
+      });
       expect((await call('/authenticate', { method: 'POST', headers: testKey })).status).toBe(401);
       const half = { 'x-client-id': 'test_client_id' };
-      expect((await call('/authenticate', { method: 'POST', headers: half })).body).toMatchObject({ code: 'invalid_credentials' });
+      expect((await call('/authenticate', { method: 'POST', headers: half })).body).toMatchObject({
+        code: 'invalid_credentials',
+      });
     });
   });
 
@@ -138,7 +165,8 @@ describe.each([
 
     test('client headers, an API key and a token are each enough, and two of them too many', async () => {
       const bearer = await tokenOf(testClient);
-      for (const headers of [testClient, testKey, bearer]) expect((await call('/customers', { headers })).status).toBe(200);
+      for (const headers of [testClient, testKey, bearer])
+        expect((await call('/customers', { headers })).status).toBe(200);
       const both = await call('/customers', { headers: { ...testKey, ...bearer } });
       expect(both.status).toBe(400);
     });
@@ -165,7 +193,8 @@ describe.each([
       const list = (headers: Record<string, string>) => send(`${strict.url}/api/v1/customers`, { headers });
       expect((await list(testKey)).status).toBe(200);
       const statuses = [];
-      for (let guess = 0; guess < 22; guess += 1) statuses.push((await list({ 'x-api-key': `guess-${guess}` })).status);
+      for (let guess = 0; guess < 22; guess += 1)
+        statuses.push((await list({ 'x-api-key': `guess-${guess}` })).status);
       expect(statuses.slice(0, 20)).toEqual(Array.from({ length: 20 }, () => 403));
       expect(statuses.slice(20)).toEqual([429, 429]);
       expect((await list(testKey)).status).toBe(200);
@@ -176,7 +205,11 @@ describe.each([
     test('a platform key acts for its default vendor, or for the one that it names by slug or id', async () => {
       const { id } = await newVendor('named-vendor');
       const create = (vendor: Record<string, string>, email: string) =>
-        call('/customers', { method: 'POST', headers: { ...testKey, ...vendor }, json: { email, name: 'Ada' } });
+        call('/customers', {
+          method: 'POST',
+          headers: { ...testKey, ...vendor },
+          json: { email, name: 'Ada' },
+        });
       expect((await create({ 'florin-vendor': 'named-vendor' }, 'slug@example.com')).status).toBe(201);
       expect((await create({ 'florin-vendor': id }, 'id@example.com')).status).toBe(201);
       expect((await create({}, 'default@example.com')).status).toBe(201);
@@ -198,7 +231,9 @@ describe.each([
         expect(status).toBe(404);
         expect(body).toMatchObject({ code: 'not_found', detail: 'No such vendor.' });
       }
-      expect((await call('/customers', { headers: { ...testClient, 'florin-vendor': 'test-vendor' } })).status).toBe(200);
+      expect(
+        (await call('/customers', { headers: { ...testClient, 'florin-vendor': 'test-vendor' } })).status,
+      ).toBe(200);
     });
   });
 
@@ -209,7 +244,8 @@ describe.each([
       expect(made.status).toBe(201);
       const key = { 'x-api-key': String(made.body['key']) };
       const bearer = await tokenOf(headers);
-      for (const given of [headers, key, bearer]) expect((await call('/customers', { headers: given })).status).toBe(200);
+      for (const given of [headers, key, bearer])
+        expect((await call('/customers', { headers: given })).status).toBe(200);
 
       await call(`/api-keys/${String(made.body['id'])}`, { method: 'DELETE', headers });
       await api.edge.watch.poll();
@@ -223,7 +259,8 @@ describe.each([
 
       await call(`/vendors/${id}/enable`, { method: 'POST', headers: testKey });
       await api.edge.watch.poll();
-      for (const given of [headers, bearer]) expect((await call('/customers', { headers: given })).status).toBe(200);
+      for (const given of [headers, bearer])
+        expect((await call('/customers', { headers: given })).status).toBe(200);
     });
 
     test('a new vendor can call at once, also when its client id was tried before', async () => {

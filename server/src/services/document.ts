@@ -1,13 +1,20 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { accessRoutes } from '../access/routes.ts';
+import { systemClock } from '../lib/clock.ts';
 import { rootDirectory } from '../lib/config/config.ts';
+import { buildServer } from '../lib/http/server.ts';
+import { createMetrics } from '../lib/metrics.ts';
+import { describeApi } from '../lib/openapi/describe.ts';
+import { apiHealthRoutes, healthRoutes } from './health.ts';
+import { moduleRoutes } from './routes.ts';
 
-/** Where the contract of the API is kept: written by `npm run api-document`, compared by a test. */
+/** Where the contract of the API is kept: written by `npm run api-document`, compared with the routes by a test. */
 export const documentFile = join(rootDirectory, 'docs', 'api', 'openapi.json');
 
 /** The groups of operations, in the order of the reference. */
-export const documentTags = [
+const tags = [
   { name: 'Access', description: 'Tokens for vendors.' },
   { name: 'Payments', description: 'Taking money, capturing, cancelling, refunding.' },
   { name: 'Customers', description: 'Who pays. Personal data is kept here and nowhere else.' },
@@ -18,18 +25,43 @@ export const documentTags = [
   { name: 'Health', description: 'Whether it works.' },
 ];
 
-/** The document as it is published: the kept contract, with this installation's address. */
+/** The kept contract, with this installation's address. */
 export const publishedDocument = (publicUrl: string): object => {
-  const document = JSON.parse(readFileSync(documentFile, 'utf8')) as { info: object };
-  return {
-    ...document,
-    info: { ...document.info, contact: { name: 'The operator of this Florin', url: publicUrl } },
-    servers: [{ url: publicUrl, description: 'This Florin' }],
-  };
+  const document = JSON.parse(readFileSync(documentFile, 'utf8')) as { info: { contact: object } };
+  document.info.contact = { ...document.info.contact, url: publicUrl };
+  return { ...document, servers: [{ url: publicUrl, description: 'This Florin' }] };
 };
 
-/** The document that the routes of a running server make, for the kept contract. */
-export const madeDocument = async (app: FastifyInstance): Promise<object> => {
+/** Makes the OpenAPI document of all public routes, from their schemas. */
+export const makeDocument = async (version: string): Promise<object> => {
+  const app = buildServer({
+    config: { server: unusedSettings },
+    log: pino({ enabled: false }),
+    clock: systemClock,
+    metrics: createMetrics({ process: false }),
+    name: 'document',
+    tls: false,
+  });
+  await describeApi(app, { serverUrl: 'http://localhost:3000', version, tags });
+  // No handler runs while routes are only described, so nothing of what they would work with is needed.
+  const nothing = {} as never;
+  await app.register(accessRoutes(nothing), { prefix: '/api/v1' });
+  for (const routes of moduleRoutes(nothing)) await app.register(routes, { prefix: '/api/v1' });
+  await app.register(healthRoutes(nothing));
+  await app.register(apiHealthRoutes(nothing));
   await app.ready();
-  return app.swagger();
+  const document = app.swagger();
+  await app.close();
+  return document;
+};
+
+const unusedSettings = {
+  trustProxy: false,
+  bodyLimitBytes: 1024,
+  requestTimeoutMs: 1_000,
+  headersTimeoutMs: 1_000,
+  keepAliveTimeoutMs: 1_000,
+  shutdownGraceMs: 1_000,
+  tls: { enabled: false, minVersion: '1.3' as const },
+  cors: { allowedOrigins: [], allowCredentials: false },
 };

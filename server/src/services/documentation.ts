@@ -20,21 +20,31 @@ export const documentationRoutes = (options: { document: () => object }): Fastif
     });
     app.get('/docs/', page, async (_request, reply) => reply.redirect('/docs', 301));
     app.get('/docs/errors', page, async (_request, reply) => html(reply, errorsPolicy).send(errorsPage()));
-    serveFixed(app, '/openapi.json', 'application/json; charset=utf-8', async () => JSON.stringify(options.document()));
+    serveFixed(app, '/openapi.json', 'application/json; charset=utf-8', async () =>
+      JSON.stringify(options.document()),
+    );
     serveFixed(app, '/docs/reference.js', 'text/javascript; charset=utf-8', referenceScript);
     serveFixed(app, '/docs/start.js', 'text/javascript; charset=utf-8', async () => startScript);
   };
 };
 
 const html = (reply: FastifyReply, policy: string): FastifyReply =>
-  reply.type('text/html; charset=utf-8').header('content-security-policy', policy).header('cache-control', 'no-cache');
+  reply
+    .type('text/html; charset=utf-8')
+    .header('content-security-policy', policy)
+    .header('cache-control', 'no-cache');
 
 type Fixed = { plain: Buffer; zipped: Buffer; etag: string };
 
 const compress = promisify(gzip);
 
 /** Serves a text that stays the same while the process runs: made and compressed once, asked for again by its ETag. */
-const serveFixed = (app: FastifyInstance, path: string, mediaType: string, make: () => Promise<string>): void => {
+const serveFixed = (
+  app: FastifyInstance,
+  path: string,
+  mediaType: string,
+  make: () => Promise<string>,
+): void => {
   let made: Promise<Fixed> | undefined;
   app.get(path, page, async (request, reply) => {
     made ??= fixed(await make());
@@ -52,4 +62,4 @@ const fixed = async (text: string): Promise<Fixed> => {
 };
 
 const acceptsGzip = (request: FastifyRequest): boolean =>
-  /(^|,)\s*(gzip|\*)\s*(;\s*q=(1|0\.\d*[1-9]))?\s*(,|$)/.test(String(request.headers['accept-encoding'] ?? ''));
+  /(^|,)\s*(gzip|\*)\s*(;\s*q=(1|0\.\d*[1-9]))?\s*(,|$)/.test(request.headers['accept-encoding'] ?? '');

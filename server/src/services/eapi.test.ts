@@ -1,11 +1,25 @@
-import { createServer, request as httpRequest, type IncomingHttpHeaders, type RequestListener } from 'node:http';
+import {
+  createServer,
+  request as httpRequest,
+  type IncomingHttpHeaders,
+  type RequestListener,
+} from 'node:http';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
 import { serviceTokenHeader, serviceTokens } from '../access/service-token.ts';
 import { buildEapi } from './eapi.ts';
 import { buildSapi } from './sapi.ts';
-import { listen, send, testClient, testConfig, testKey, testParts, twoProcesses, type TestParts } from './testing.ts';
+import {
+  listen,
+  send,
+  testClient,
+  testConfig,
+  testKey,
+  testParts,
+  twoProcesses,
+  type TestParts,
+} from './testing.ts';
 
 let database: TestDatabase;
 let parts: TestParts;
@@ -24,7 +38,10 @@ const eapiBefore = async (answer: RequestListener, timeoutMs = 5_000) => {
   const genuine = await listen(sapi);
   const backend = createServer((request, response) => {
     if (!request.url?.startsWith('/internal/')) return answer(request, response);
-    const passed = httpRequest(new URL(request.url, genuine), { method: request.method, headers: request.headers });
+    const passed = httpRequest(new URL(request.url, genuine), {
+      method: request.method,
+      headers: request.headers,
+    });
     passed.on('response', (given) => given.pipe(response.writeHead(given.statusCode ?? 500, given.headers)));
     request.pipe(passed);
   });
@@ -59,9 +76,14 @@ describe('the forwarder', () => {
       traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
       'idempotency-key': 'k',
     };
-    const answer = await send(`${eapi.url}/api/v1/payments?limit=1`, { method: 'POST', headers, json: { amount: '1' } });
+    const answer = await send(`${eapi.url}/api/v1/payments?limit=1`, {
+      method: 'POST',
+      headers,
+      json: { amount: '1' },
+    });
     expect(answer).toMatchObject({ status: 200, body: { ok: true } });
-    for (const name of ['x-client-id', 'x-client-secret', 'authorization', 'cookie', 'forwarded']) expect(seen[name]).toBeUndefined();
+    for (const name of ['x-client-id', 'x-client-secret', 'authorization', 'cookie', 'forwarded'])
+      expect(seen[name]).toBeUndefined();
     expect(seen['x-forwarded-for']).toBe('127.0.0.1');
     expect(seen['idempotency-key']).toBe('k');
     expect(seen['x-request-id']).toBe(answer.headers.get('x-request-id'));
@@ -69,7 +91,12 @@ describe('the forwarder', () => {
     expect(answer.headers.get('ratelimit')).toMatch(/r=\d+/);
     const tokens = serviceTokens(testConfig().auth.serviceSecret, parts.clock);
     const call = await tokens.check(String(seen[serviceTokenHeader]));
-    expect(call?.caller).toMatchObject({ actor: 'client:test_client_id', kind: 'vendor', role: 'finance', mode: 'test' });
+    expect(call?.caller).toMatchObject({
+      actor: 'client:test_client_id',
+      kind: 'vendor',
+      role: 'finance',
+      mode: 'test',
+    });
   });
 
   test('streams an answer while it is still being made', async () => {
@@ -98,7 +125,10 @@ describe('the forwarder', () => {
     const { app } = buildEapi({ ...parts, config: testConfig() });
     const url = await listen(app);
     for (const headers of [testKey, testClient]) {
-      expect(await send(`${url}/api/v1/payments`, { headers })).toMatchObject({ status: 503, body: { code: 'unavailable' } });
+      expect(await send(`${url}/api/v1/payments`, { headers })).toMatchObject({
+        status: 503,
+        body: { code: 'unavailable' },
+      });
     }
     expect((await send(`${url}/api/v1/payments`)).status).toBe(401);
     await app.close();
@@ -112,18 +142,28 @@ describe('the forwarder', () => {
     expect((await fetch(url, { method: 'POST', headers, body: big })).status).toBe(413);
     const chunked = new ReadableStream({
       start: (controller) => {
-        for (let at = 0; at < big.length; at += 65_536) controller.enqueue(Buffer.from(big.slice(at, at + 65_536)));
+        for (let at = 0; at < big.length; at += 65_536)
+          controller.enqueue(Buffer.from(big.slice(at, at + 65_536)));
         controller.close();
       },
     });
-    const streamed: RequestInit & { duplex: 'half' } = { method: 'POST', headers, body: chunked, duplex: 'half' };
+    const streamed: RequestInit & { duplex: 'half' } = {
+      method: 'POST',
+      headers,
+      body: chunked,
+      duplex: 'half',
+    };
     expect((await fetch(url, streamed)).status).toBe(413);
     expect((await send(url, { headers: testKey })).status).toBe(200);
   });
 
   test('no path leads to the internal routes', async () => {
     await using api = await twoProcesses(parts);
-    for (const path of ['/internal/v1/health', '/api/v1/../../internal/v1/health', '/api/v1/%2e%2e/%2e%2e/internal/v1/health']) {
+    for (const path of [
+      '/internal/v1/health',
+      '/api/v1/../../internal/v1/health',
+      '/api/v1/%2e%2e/%2e%2e/internal/v1/health',
+    ]) {
       expect(await statusOfRawPath(api.url, path)).toBeGreaterThanOrEqual(400);
     }
   });
@@ -134,22 +174,35 @@ describe('sapi', () => {
     const sapi = buildSapi({ ...parts, config: testConfig() });
     const url = await listen(sapi);
     const tokens = serviceTokens(testConfig().auth.serviceSecret, parts.clock);
-    const caller = { kind: 'vendor', actor: 'client:x', role: 'admin', tenantId: 1, vendorId: undefined, mode: 'test' } as const;
+    const caller = {
+      kind: 'vendor',
+      actor: 'client:x',
+      role: 'admin',
+      tenantId: 1,
+      vendorId: undefined,
+      mode: 'test',
+    } as const;
     const asCaller = { [serviceTokenHeader]: await tokens.issue({ service: 'eapi', caller }) };
     const asService = { [serviceTokenHeader]: await tokens.issue({ service: 'eapi', caller: undefined }) };
-    const status = async (path: string, headers: Record<string, string>) => (await send(`${url}${path}`, { headers })).status;
+    const status = async (path: string, headers: Record<string, string>) =>
+      (await send(`${url}${path}`, { headers })).status;
     expect(await status('/api/v1/customers', asCaller)).toBe(200);
     expect(await status('/internal/v1/health', asService)).toBe(200);
     expect(await status('/internal/v1/health', asCaller)).toBe(401);
     expect(await status('/api/v1/customers', asService)).toBe(401);
-    for (const headers of [{}, testKey, testClient]) expect(await status('/api/v1/customers', headers)).toBe(401);
+    for (const headers of [{}, testKey, testClient])
+      expect(await status('/api/v1/customers', headers)).toBe(401);
     await sapi.close();
   });
 
   test('the journal names the address of the caller, not that of the edge', async () => {
     await using api = await twoProcesses(parts);
     const headers = { ...testClient, 'x-forwarded-for': '203.0.113.9' };
-    const { body } = await send(`${api.url}/api/v1/customers`, { headers, method: 'POST', json: { email: 'a@example.com', name: 'A' } });
+    const { body } = await send(`${api.url}/api/v1/customers`, {
+      headers,
+      method: 'POST',
+      json: { email: 'a@example.com', name: 'A' },
+    });
     const { rows } = await sql<{ origin: string; actor: string }>`
       select origin, actor from journal.entries where kind = 'customer.created'
     `.execute(database.db);

@@ -10,7 +10,8 @@ import { buildServer, type App, type ServerSettings } from '../lib/http/server.t
 import { traceparentOf } from '../lib/http/trace.ts';
 import { mountEdge, type Edge, type EdgeParts } from './edge.ts';
 
-type Settings = ServerSettings & Pick<Config, 'auth' | 'rateLimit'> & { server: Pick<Config['server'], 'sapiUrl'> };
+type Settings = ServerSettings &
+  Pick<Config, 'auth' | 'rateLimit'> & { server: Pick<Config['server'], 'sapiUrl'> };
 
 export type EapiParts = Omit<EdgeParts, 'directory' | 'config'> & {
   config: Settings;
@@ -87,7 +88,9 @@ const passedOn = [
 ];
 
 const forwardedHeaders = (request: FastifyRequest, headers: Headers, token: string): Headers => ({
-  ...Object.fromEntries(passedOn.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]]))),
+  ...Object.fromEntries(
+    passedOn.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])),
+  ),
   [serviceTokenHeader]: token,
   'x-request-id': request.id,
   'x-forwarded-for': request.ip,
@@ -111,7 +114,8 @@ const bounded = (payload: Readable, limitBytes: number): Readable => {
   return payload.pipe(counted);
 };
 
-const tooLarge = (): AppError => new AppError('body_too_large', 'The body is larger than this service accepts.');
+const tooLarge = (): AppError =>
+  new AppError('body_too_large', 'The body is larger than this service accepts.');
 
 /** What went wrong between the services, as the caller may know it. */
 const refusalOf = (error: Error & { statusCode?: number }): AppError => {
@@ -123,5 +127,8 @@ const refusalOf = (error: Error & { statusCode?: number }): AppError => {
       { cause: error },
     );
   }
-  return new AppError('unavailable', 'The service can’t be reached right now. Try again.', { cause: error, retryAfterS: 1 });
+  return new AppError('unavailable', 'The service can’t be reached right now. Try again.', {
+    cause: error,
+    retryAfterS: 1,
+  });
 };

@@ -45,17 +45,37 @@ export const mountEdge = (app: App, parts: EdgeParts): Edge => {
   const prover = authenticator({ directory, secrets, tokens, clock });
   const revocations = watch({ directory, authenticator: prover, onFailure });
   const events = securityEvents({ directory, clock, onFailure });
-  const failures = limitFailures({ max: failuresMax, windowMs: failuresWindowMs, counters: cache.counters, clock });
-  const gate = accessGate({ authenticator: prover, tokens, watch: revocations, events, failures, metrics, clock });
+  const failures = limitFailures({
+    max: failuresMax,
+    windowMs: failuresWindowMs,
+    counters: cache.counters,
+    clock,
+  });
+  const gate = accessGate({
+    authenticator: prover,
+    tokens,
+    watch: revocations,
+    events,
+    failures,
+    metrics,
+    clock,
+  });
 
   app.addHook('onRequest', async (request) => {
     if (needsCaller(request)) request.caller = await gate.admit(request);
   });
-  limitRequests(app, { ...config.rateLimit, counters: cache.counters, keyOf: ({ knownCaller }) => knownCaller?.actor });
+  limitRequests(app, {
+    ...config.rateLimit,
+    counters: cache.counters,
+    keyOf: ({ knownCaller }) => knownCaller?.actor,
+  });
   app.register(accessRoutes(gate), { prefix: '/api/v1' });
 
   app.addHook('onReady', async () => {
-    await prepareDecoy(secrets);
+    // A vault that is away keeps no edge from starting; it answers 503 until the vault is back.
+    await prepareDecoy(secrets).catch((error: unknown) =>
+      onFailure(error, 'the decoy secret could not be made'),
+    );
     await revocations.poll();
     revocations.start();
   });

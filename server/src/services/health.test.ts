@@ -20,7 +20,10 @@ const ask = async (changes: Partial<Probes>, path: string) => {
 
 describe.each(['/health', '/api/health'])('%s', (path) => {
   test('answers 200 in the shape of guide 001', async () => {
-    expect(await ask({}, path)).toEqual({ status: 200, body: { status: 'ok', timestamp, database: 'connected', redis: 'connected' } });
+    expect(await ask({}, path)).toEqual({
+      status: 200,
+      body: { status: 'ok', timestamp, database: 'connected', redis: 'connected' },
+    });
   });
 
   test('without the database it is 503 and says no more than that', async () => {
@@ -31,8 +34,14 @@ describe.each(['/health', '/api/health'])('%s', (path) => {
   });
 
   test('without Redis payments go on', async () => {
-    expect(await ask({ cache: async () => 'disconnected' }, path)).toMatchObject({ status: 200, body: { redis: 'disconnected' } });
-    expect(await ask({ cache: async () => 'not configured' }, path)).toMatchObject({ status: 200, body: { redis: 'not configured' } });
+    expect(await ask({ cache: async () => 'disconnected' }, path)).toMatchObject({
+      status: 200,
+      body: { redis: 'disconnected' },
+    });
+    expect(await ask({ cache: async () => 'not configured' }, path)).toMatchObject({
+      status: 200,
+      body: { redis: 'not configured' },
+    });
   });
 
   test('a database that does not answer counts as away', async () => {
@@ -41,21 +50,32 @@ describe.each(['/health', '/api/health'])('%s', (path) => {
 });
 
 test('/health/live answers 200 whatever else is away', async () => {
-  expect(await ask({ database: away, cache: away }, '/health/live')).toEqual({ status: 200, body: { status: 'ok', timestamp } });
+  expect(await ask({ database: away, cache: away }, '/health/live')).toEqual({
+    status: 200,
+    body: { status: 'ok', timestamp },
+  });
 });
 
 describe('/health/ready', () => {
   test('needs the database and, if configured, Redis', async () => {
     expect(await ask({}, '/health/ready')).toMatchObject({ status: 200 });
-    expect(await ask({ cache: async () => 'not configured' }, '/health/ready')).toMatchObject({ status: 200 });
+    expect(await ask({ cache: async () => 'not configured' }, '/health/ready')).toMatchObject({
+      status: 200,
+    });
     expect(await ask({ cache: async () => 'disconnected' }, '/health/ready')).toMatchObject({ status: 503 });
     expect(await ask({ database: away }, '/health/ready')).toMatchObject({ status: 503 });
   });
 });
 
 test('/api/health/database tells about the database', async () => {
-  expect(await ask({}, '/api/health/database')).toEqual({ status: 200, body: { status: 'ok', timestamp, database: 'connected' } });
-  expect(await ask({ database: away }, '/api/health/database')).toMatchObject({ status: 503, body: { database: 'disconnected' } });
+  expect(await ask({}, '/api/health/database')).toEqual({
+    status: 200,
+    body: { status: 'ok', timestamp, database: 'connected' },
+  });
+  expect(await ask({ database: away }, '/api/health/database')).toMatchObject({
+    status: 503,
+    body: { database: 'disconnected' },
+  });
 });
 
 test('/api/health/cache without Redis is 200 and says in-process', async () => {
@@ -64,12 +84,17 @@ test('/api/health/cache without Redis is 200 and says in-process', async () => {
     body: { status: 'ok', redis: 'not configured', cache: 'in-process' },
   });
   expect(await ask({}, '/api/health/cache')).toMatchObject({ status: 200, body: { cache: 'redis' } });
-  expect(await ask({ cache: async () => 'disconnected' }, '/api/health/cache')).toMatchObject({ status: 503 });
+  expect(await ask({ cache: async () => 'disconnected' }, '/api/health/cache')).toMatchObject({
+    status: 503,
+  });
 });
 
 test('/api/internal-health asks the internal services', async () => {
   expect(await ask({}, '/api/internal-health')).toMatchObject({ status: 200 });
-  expect(await ask({ internal: away }, '/api/internal-health')).toMatchObject({ status: 503, body: { status: 'error' } });
+  expect(await ask({ internal: away }, '/api/internal-health')).toMatchObject({
+    status: 503,
+    body: { status: 'error' },
+  });
 });
 
 test('a flood of probes asks the database once at a time', async () => {

@@ -45,8 +45,20 @@ const healthBody = Type.Object(
 export const healthRoutes = (options: HealthOptions): FastifyPluginAsyncTypebox => {
   const check = checks(options);
   return async (app) => {
-    mount(app, { path: '/health', id: 'getHealth', claim: 'payments can be taken', body: healthBody, ask: check.health });
-    mount(app, { path: '/health/live', id: 'getLiveness', claim: 'the process runs', body: liveBody, ask: check.live });
+    mount(app, {
+      path: '/health',
+      id: 'getHealth',
+      claim: 'payments can be taken',
+      body: healthBody,
+      ask: check.health,
+    });
+    mount(app, {
+      path: '/health/live',
+      id: 'getLiveness',
+      claim: 'the process runs',
+      body: liveBody,
+      ask: check.live,
+    });
     mount(app, {
       path: '/health/ready',
       id: 'getReadiness',
@@ -102,7 +114,10 @@ type HealthPath<Body extends Type.TObject> = {
   ask: () => Promise<Static<Body> & { status: 'ok' | 'error' }>;
 };
 
-const mount = <Body extends Type.TObject>(app: FastifyInstance, { path, id, claim, body, ask }: HealthPath<Body>): void => {
+const mount = <Body extends Type.TObject>(
+  app: FastifyInstance,
+  { path, id, claim, body, ask }: HealthPath<Body>,
+): void => {
   const schema: FastifySchema = {
     operationId: id,
     summary: `Whether ${claim}.`,
@@ -120,11 +135,19 @@ const mount = <Body extends Type.TObject>(app: FastifyInstance, { path, id, clai
 /** What each path reports; one question to a dependency is asked for all who wait for it at that moment. */
 const checks = ({ probes, clock, timeoutMs = probeTimeoutMs }: HealthOptions) => {
   const succeeds = (ask: () => Promise<unknown>): (() => Promise<boolean>) =>
-    shared(() => inTime(ask, timeoutMs).then(() => true, () => false));
+    shared(() =>
+      inTime(ask, timeoutMs).then(
+        () => true,
+        () => false,
+      ),
+    );
   const database = succeeds(() => probes.database());
   const internal = succeeds(() => probes.internal());
   const cache = shared(() => inTime(() => probes.cache(), timeoutMs).catch((): CacheState => 'disconnected'));
-  const at = (ok: boolean) => ({ status: ok ? ('ok' as const) : ('error' as const), timestamp: clock.now().toISOString() });
+  const at = (ok: boolean) => ({
+    status: ok ? ('ok' as const) : ('error' as const),
+    timestamp: clock.now().toISOString(),
+  });
   const connected = (ok: boolean): Static<typeof connection> => (ok ? 'connected' : 'disconnected');
   const both = async () => {
     const [hasDatabase, redis] = await Promise.all([database(), cache()]);

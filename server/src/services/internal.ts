@@ -8,37 +8,59 @@ const internal = { config: { requires: 'admin', platformOnly: true }, schema: { 
 const KeyQuestion = { body: Type.Object({ digest: Type.String({ pattern: '^[0-9a-f]{64}$' }) }) };
 const ClientQuestion = { body: Type.Object({ clientId: Type.String({ maxLength: 64 }) }) };
 const VendorQuestion = { body: Type.Object({ vendor: Type.String({ maxLength: 64 }) }) };
-const Since = { querystring: Type.Object({ since: Type.Optional(Type.String({ pattern: '^[0-9]{1,19}$' })) }) };
+const Since = {
+  querystring: Type.Object({ since: Type.Optional(Type.String({ pattern: '^[0-9]{1,19}$' })) }),
+};
 
 /** What sapi answers to other services under `/internal/v1`: the directory, see `access/directory.ts`. */
 export const internalRoutes =
   (directory: Directory): FastifyPluginAsyncTypebox =>
   async (app) => {
-    app.post('/api-keys/resolve', { ...internal, schema: { ...internal.schema, ...KeyQuestion } }, async ({ body }) => ({
-      found: (await directory.resolveApiKey(body.digest)) ?? null,
-    }));
+    app.post(
+      '/api-keys/resolve',
+      { ...internal, schema: { ...internal.schema, ...KeyQuestion } },
+      async ({ body }) => ({
+        found: (await directory.resolveApiKey(body.digest)) ?? null,
+      }),
+    );
 
-    app.post('/clients/find', { ...internal, schema: { ...internal.schema, ...ClientQuestion } }, async ({ body }) => ({
-      found: (await directory.findClient(body.clientId)) ?? null,
-    }));
+    app.post(
+      '/clients/find',
+      { ...internal, schema: { ...internal.schema, ...ClientQuestion } },
+      async ({ body }) => ({
+        found: (await directory.findClient(body.clientId)) ?? null,
+      }),
+    );
 
-    app.post('/vendors/find', { ...internal, schema: { ...internal.schema, ...VendorQuestion } }, async ({ body }) => ({
-      found: (await directory.findVendor(body.vendor)) ?? null,
-    }));
+    app.post(
+      '/vendors/find',
+      { ...internal, schema: { ...internal.schema, ...VendorQuestion } },
+      async ({ body }) => ({
+        found: (await directory.findVendor(body.vendor)) ?? null,
+      }),
+    );
 
     app.get('/revocations', { ...internal, schema: { ...internal.schema, ...Since } }, async ({ query }) =>
       directory.revocationsSince(query.since),
     );
 
-    app.post('/usage', { ...internal, schema: { ...internal.schema, body: UsageReport } }, async ({ body }) => {
-      await directory.recordUsage(body);
-      return {};
-    });
+    app.post(
+      '/usage',
+      { ...internal, schema: { ...internal.schema, body: UsageReport } },
+      async ({ body }) => {
+        await directory.recordUsage(body);
+        return {};
+      },
+    );
 
-    app.post('/security-events', { ...internal, schema: { ...internal.schema, body: SecurityEvent } }, async ({ body }) => {
-      await directory.recordSecurityEvent(body);
-      return {};
-    });
+    app.post(
+      '/security-events',
+      { ...internal, schema: { ...internal.schema, body: SecurityEvent } },
+      async ({ body }) => {
+        await directory.recordSecurityEvent(body);
+        return {};
+      },
+    );
 
     app.get('/health', { ...internal, config: { ...internal.config, probe: true } }, async () => {
       await directory.health();

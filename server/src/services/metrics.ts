@@ -10,7 +10,10 @@ const probe = { requires: 'public', probe: true } as const;
  * Prometheus' metrics on the public port, for whoever knows the token; without a configured token for nobody.
  * @throws AppError 401
  */
-export const metricsRoutes = (options: { metrics: Metrics; token: Secret | undefined }): FastifyPluginAsync => {
+export const metricsRoutes = (options: {
+  metrics: Metrics;
+  token: Secret | undefined;
+}): FastifyPluginAsync => {
   const { metrics, token } = options;
   return async (app) => {
     for (const path of ['/metrics', '/internal/metrics', '/api/metrics']) {

@@ -28,7 +28,7 @@ export type CoreParts = {
 };
 
 /** The routes of every module under `/api/v1`: a new module is one line here. */
-const moduleRoutes = (parts: CoreParts): readonly FastifyPluginAsync[] => [
+export const moduleRoutes = (parts: CoreParts): readonly FastifyPluginAsync[] => [
   vendorRoutes(parts),
   apiKeyRoutes(parts),
   customerRoutes({ ...parts, keys: parts.customerKeys }),

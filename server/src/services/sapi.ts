@@ -10,7 +10,11 @@ import type { Metrics } from '../lib/metrics.ts';
 import { internalRoutes } from './internal.ts';
 import { mountCore, type CoreParts } from './routes.ts';
 
-export type SapiParts = CoreParts & { config: ServerSettings & Pick<Config, 'auth'>; log: Log; metrics: Metrics };
+export type SapiParts = CoreParts & {
+  config: ServerSettings & Pick<Config, 'auth'>;
+  log: Log;
+  metrics: Metrics;
+};
 
 /**
  * The core as a service of its own: the API's routes for callers whom an edge has proven, and `/internal/v1` for the

@@ -42,11 +42,10 @@ export const apiKeyRoutes =
       },
       async (request, reply) => {
         const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
-        const { secret, ...answer } = await createApiKey(
-          { db, masterKey },
-          write,
-          { owner: request.caller, body: request.body },
-        );
+        const { secret, ...answer } = await createApiKey({ db, masterKey }, write, {
+          owner: request.caller,
+          body: request.body,
+        });
         reply.header('cache-control', 'no-store');
         return sendAnswer(reply, answer, { ...snapshotOf(answer), key: secret.reveal() });
       },
@@ -83,7 +82,8 @@ export const apiKeyRoutes =
           operationId: 'revokeApiKey',
           tags,
           summary: 'Revoke an API key',
-          description: 'It is refused everywhere within about a second. It stays in the list, with `revoked_at`.',
+          description:
+            'It is refused everywhere within about a second. It stays in the list, with `revoked_at`.',
           headers,
           params: idParams('api_key', 'API key'),
           response: { 200: ApiKey },
@@ -98,4 +98,5 @@ export const apiKeyRoutes =
   };
 
 /** The body of an answer is the snapshot of its journal entry, which `apiKeyJson` made. */
-const snapshotOf = ({ entry }: { entry: { snapshot: unknown } }) => entry.snapshot as ReturnType<typeof apiKeyJson>;
+const snapshotOf = ({ entry }: { entry: { snapshot: unknown } }) =>
+  entry.snapshot as ReturnType<typeof apiKeyJson>;

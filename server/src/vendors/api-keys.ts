@@ -26,30 +26,39 @@ export const apiKeyDigest = (key: string): Buffer => createHash('sha256').update
 export const createApiKey = async (
   { db, masterKey }: { db: Db; masterKey: Key },
   write: Write,
-  { owner, body, defaultVendor }: { owner: KeyOwner; body: CreateApiKey; defaultVendor?: Id<'vendor'> | undefined },
+  {
+    owner,
+    body,
+    defaultVendor,
+  }: { owner: KeyOwner; body: CreateApiKey; defaultVendor?: Id<'vendor'> | undefined },
 ): Promise<GivenAnswer & { secret: Secret }> => {
   const context = { ...write.context, tenantId: owner.tenantId };
   const expiresAt = body.expires_at === undefined ? null : new Date(body.expires_at);
   // `!(… > …)` also catches what looks like a time and is none, such as a leap second.
-  if (expiresAt && !(expiresAt > context.now)) throw invalidField('expires_at', 'must be a time in the future');
+  if (expiresAt && !(expiresAt > context.now))
+    throw invalidField('expires_at', 'must be a time in the future');
   const sealingKey = deriveKey(masterKey, 'vendors.new-secrets');
   const sealedFor = (id: string) => `vendors.api_keys:${id}`;
   const request = { ...body, mode: owner.mode, default_vendor: defaultVendor };
-  const answer = await answerOnce(db, { context, operation: 'api_keys.create', key: write.key, request }, async (tx) => {
-    const id = newId('api_key');
-    const secret = newApiKey(owner.mode);
-    const entry = await insertApiKey(tx, context, {
-      id,
-      secret,
-      tenantId: owner.tenantId,
-      defaultVendor,
-      mode: owner.mode,
-      role: body.role ?? 'developer',
-      name: body.name,
-      expiresAt,
-    });
-    return { status: 201, entry, sealed: seal(sealingKey, secret.reveal(), sealedFor(id)) };
-  });
+  const answer = await answerOnce(
+    db,
+    { context, operation: 'api_keys.create', key: write.key, request },
+    async (tx) => {
+      const id = newId('api_key');
+      const secret = newApiKey(owner.mode);
+      const entry = await insertApiKey(tx, context, {
+        id,
+        secret,
+        tenantId: owner.tenantId,
+        defaultVendor,
+        mode: owner.mode,
+        role: body.role ?? 'developer',
+        name: body.name,
+        expiresAt,
+      });
+      return { status: 201, entry, sealed: seal(sealingKey, secret.reveal(), sealedFor(id)) };
+    },
+  );
   const id = answer.entry.object?.id;
   if (!answer.sealed || !id) throw new Error('the answer of a new API key lost its sealed part');
   return { ...answer, secret: new Secret(open(sealingKey, answer.sealed, sealedFor(id)).toString('utf8')) };
@@ -84,14 +93,23 @@ export const insertApiKey = async (tx: Tx, context: Context, key: NewApiKey) => 
 };
 
 /** Refuses a key everywhere within about a second. Its row stays. @throws AppError `not_found` for a key of others */
-export const revokeApiKey = (db: Db, write: Write, owner: KeyOwner, id: Id<'api_key'>): Promise<GivenAnswer> => {
+export const revokeApiKey = (
+  db: Db,
+  write: Write,
+  owner: KeyOwner,
+  id: Id<'api_key'>,
+): Promise<GivenAnswer> => {
   const context = { ...write.context, tenantId: owner.tenantId };
-  return answerOnce(db, { context, operation: 'api_keys.revoke', key: write.key, request: { id } }, async (tx) => {
-    const row = await keyStore.revokeApiKey(tx, { owner, id: toUuid(id), at: context.now });
-    if (!row) throw notFound('API key');
-    await revoke(tx, { kind: 'api_key', subject: id, at: context.now });
-    return { status: 200, entry: await append(tx, context, entryOf('api_key.revoked', row)) };
-  });
+  return answerOnce(
+    db,
+    { context, operation: 'api_keys.revoke', key: write.key, request: { id } },
+    async (tx) => {
+      const row = await keyStore.revokeApiKey(tx, { owner, id: toUuid(id), at: context.now });
+      if (!row) throw notFound('API key');
+      await revoke(tx, { kind: 'api_key', subject: id, at: context.now });
+      return { status: 200, entry: await append(tx, context, entryOf('api_key.revoked', row)) };
+    },
+  );
 };
 
 /** An API key as the API shows it: never the key itself. */
@@ -114,7 +132,8 @@ const prefixLength = 14;
 
 const newApiKey = (mode: Mode): Secret => new Secret(`fk_${mode}_${randomBytes(24).toString('hex')}`);
 
-const vendorIdOf = (uuid: string | null): Id<'vendor'> | null => (uuid === null ? null : fromUuid('vendor', uuid));
+const vendorIdOf = (uuid: string | null): Id<'vendor'> | null =>
+  uuid === null ? null : fromUuid('vendor', uuid);
 
 const entryOf = (kind: string, row: keyStore.ApiKeyRow) => ({
   kind,

@@ -5,7 +5,12 @@ import { fromUuid, toUuid, type Id } from '../lib/ids.ts';
 import type { RevocationKind } from './store.ts';
 
 /** A vendor as far as a request needs it: its two tenants. JSON, because it also travels between services. */
-export type VendorRecord = { id: Id<'vendor'>; slug: string; enabled: boolean; tenants: Record<Mode, number> };
+export type VendorRecord = {
+  id: Id<'vendor'>;
+  slug: string;
+  enabled: boolean;
+  tenants: Record<Mode, number>;
+};
 
 /** A client id that exists, and where the vault keeps its secret. */
 export type ClientRecord = {
@@ -54,15 +59,17 @@ export const findApiKey = async (db: Db, digest: Buffer): Promise<ApiKeyRecord |
     where k.digest = ${digest} and k.revoked_at is null and (k.tenant_id = 0 or v.enabled)
   `.execute(db);
   const row = rows[0];
-  return row && {
-    id: fromUuid('api_key', row.id),
-    tenantId: row.tenant_id,
-    vendorId: row.vendor_id === null ? null : fromUuid('vendor', row.vendor_id),
-    defaultVendor: row.default_vendor === null ? null : fromUuid('vendor', row.default_vendor),
-    mode: row.mode,
-    role: row.role,
-    expiresAt: row.expires_at?.toISOString() ?? null,
-  };
+  return (
+    row && {
+      id: fromUuid('api_key', row.id),
+      tenantId: row.tenant_id,
+      vendorId: row.vendor_id === null ? null : fromUuid('vendor', row.vendor_id),
+      defaultVendor: row.default_vendor === null ? null : fromUuid('vendor', row.default_vendor),
+      mode: row.mode,
+      role: row.role,
+      expiresAt: row.expires_at?.toISOString() ?? null,
+    }
+  );
 };
 
 export const findClient = async (db: Db, clientId: string): Promise<ClientRecord | undefined> => {

@@ -39,7 +39,8 @@ export const seedDemo = async (
   { db, secrets, clock }: { db: Db; secrets: SecretSource; clock: Clock },
   env: string,
 ): Promise<void> => {
-  if (env !== 'dev' && env !== 'test') throw new Error(`The demo credentials are for development, not for ${env}.`);
+  if (env !== 'dev' && env !== 'test')
+    throw new Error(`The demo credentials are for development, not for ${env}.`);
   const context: Context = {
     tenantId: platformTenantId,
     actor: 'system:demo',
@@ -49,7 +50,9 @@ export const seedDemo = async (
   };
   for (const { client_secret: secret, ...vendor } of demo.vendors) {
     if (!(await findVendor(db, { slug: vendor.slug }))) {
-      await inTransaction(db, (tx) => insertVendor(tx, context, newId('vendor'), { ...vendor, mode: 'test' }));
+      await inTransaction(db, (tx) =>
+        insertVendor(tx, context, newId('vendor'), { ...vendor, mode: 'test' }),
+      );
     }
     const path = clientSecretPath(vendor.slug);
     if (secrets.writable && !(await secrets.read(path))) await secrets.write(path, new Secret(secret));

@@ -111,7 +111,11 @@ export const vendorRoutes =
     );
 
     const switches = [
-      { verb: 'disable', act: disableVendor, says: 'Refuses all its credentials, everywhere within about a second.' },
+      {
+        verb: 'disable',
+        act: disableVendor,
+        says: 'Refuses all its credentials, everywhere within about a second.',
+      },
       { verb: 'enable', act: enableVendor, says: 'Lets its credentials in again.' },
     ] as const;
     for (const { verb, act, says } of switches) {
@@ -139,4 +143,5 @@ export const vendorRoutes =
   };
 
 /** The body of an answer is the snapshot of its journal entry, which `vendorJson` made. */
-const snapshotOf = ({ entry }: { entry: { snapshot: unknown } }) => entry.snapshot as ReturnType<typeof vendorJson>;
+const snapshotOf = ({ entry }: { entry: { snapshot: unknown } }) =>
+  entry.snapshot as ReturnType<typeof vendorJson>;

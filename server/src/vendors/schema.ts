@@ -17,7 +17,11 @@ const Slug = Type.String({
   description: 'Unique short name: small letters, digits and hyphens. It can’t be changed.',
   examples: ['corner-shop'],
 });
-const Name = freeText(200, { minLength: 1, description: 'What people call it.', examples: ['Corner Shop Ltd'] });
+const Name = freeText(200, {
+  minLength: 1,
+  description: 'What people call it.',
+  examples: ['Corner Shop Ltd'],
+});
 const ModeOf = (description: string) => Type.Enum(['test', 'live'], { description, examples: ['test'] });
 const RoleOf = (description: string) => Type.Enum([...roles], { description, examples: ['developer'] });
 
@@ -36,7 +40,9 @@ const FeeFixed = Type.Record(
     examples: [{ USD: '30' }],
   },
 );
-const IdempotencyRequired = Type.Boolean({ description: 'Whether writes without an Idempotency-Key are refused.' });
+const IdempotencyRequired = Type.Boolean({
+  description: 'Whether writes without an Idempotency-Key are refused.',
+});
 const OverdraftAllowed = Type.Boolean({ description: 'Whether refunds may bring the balance below zero.' });
 
 /** What can be changed of a vendor. */
@@ -87,7 +93,10 @@ export const Vendor = closed({
   fee_fixed: FeeFixed,
   idempotency_required: IdempotencyRequired,
   overdraft_allowed: OverdraftAllowed,
-  clients: Type.Array(Client, { maxItems: 100, description: 'Its client ids; their secrets are in the vault.' }),
+  clients: Type.Array(Client, {
+    maxItems: 100,
+    description: 'Its client ids; their secrets are in the vault.',
+  }),
   created_at: timeOutput(),
   updated_at: timeOutput(),
 });
@@ -119,21 +128,31 @@ const nullable = (time: ReturnType<typeof timeOutput>) => Type.Union([time, Type
 export const ApiKey = closed({
   id: idOf('api_key'),
   name: Type.String({ maxLength: 200 }),
-  prefix: Type.String({ maxLength: 20, description: 'How it begins: to recognise it.', examples: ['fk_test_3f9a2c'] }),
+  prefix: Type.String({
+    maxLength: 20,
+    description: 'How it begins: to recognise it.',
+    examples: ['fk_test_3f9a2c'],
+  }),
   mode: ModeOf('The mode of its payments.'),
   role: RoleOf('What it may do.'),
-  vendor: Type.Union([idOf('vendor'), Type.Null()], { description: 'Whose key; null for a key of the platform.' }),
+  vendor: Type.Union([idOf('vendor'), Type.Null()], {
+    description: 'Whose key; null for a key of the platform.',
+  }),
   default_vendor: Type.Union([idOf('vendor'), Type.Null()], {
     description: 'Whom a key of the platform acts for when a request names no vendor.',
   }),
   created_at: timeOutput(),
   expires_at: nullable(timeOutput()),
-  last_used_at: nullable(timeOutput({ description: 'To about a second.' })),
+  last_used_at: nullable(timeOutput({ description: 'To about half a minute.' })),
   revoked_at: nullable(timeOutput()),
 });
 export type ApiKeyJson = Static<typeof ApiKey>;
 
 export const CreatedApiKey = closed({
   ...ApiKey.properties,
-  key: Type.String({ maxLength: 100, description: `The key itself. ${shownOnce}`, examples: ['fk_test_3f9a2c…'] }),
+  key: Type.String({
+    maxLength: 100,
+    description: `The key itself. ${shownOnce}`,
+    examples: ['fk_test_3f9a2c…'],
+  }),
 });

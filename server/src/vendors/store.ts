@@ -68,7 +68,8 @@ export const findVendor = async (
   by: { id: string } | { slug: string },
 ): Promise<VendorRow | undefined> => {
   const matches = 'id' in by ? sql`v.id = ${by.id}` : sql`v.slug = ${by.slug}`;
-  const { rows } = await sql<VendorRow>`select ${vendorColumns} from vendors.vendors v where ${matches}`.execute(db);
+  const { rows } =
+    await sql<VendorRow>`select ${vendorColumns} from vendors.vendors v where ${matches}`.execute(db);
   return rows[0];
 };
 

@@ -13,7 +13,13 @@ import { fileSecrets } from '../secrets/files.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { listApiKeys } from './api-key-store.ts';
 import { apiKeyDigest, createApiKey, revokeApiKey } from './api-keys.ts';
-import { beginRevocations, findApiKey, findClient, findVendorRecord, listRevocations } from './credentials.ts';
+import {
+  beginRevocations,
+  findApiKey,
+  findClient,
+  findVendorRecord,
+  listRevocations,
+} from './credentials.ts';
 import { demo, seedDemo } from './demo.ts';
 import { revoke } from './store.ts';
 import * as vendors from './vendors.ts';
@@ -32,7 +38,11 @@ let deps: vendors.VendorDeps;
 beforeAll(async () => {
   database = await testDatabase();
   folder = await mkdtemp(join(tmpdir(), 'florin-vendors-'));
-  deps = { db: database.db, secrets: fileSecrets({ file: join(folder, 'secrets'), master: { current: masterKey }, clock }), masterKey };
+  deps = {
+    db: database.db,
+    secrets: fileSecrets({ file: join(folder, 'secrets'), master: { current: masterKey }, clock }),
+    masterKey,
+  };
 });
 afterAll(async () => {
   await database?.[Symbol.asyncDispose]();
@@ -42,7 +52,8 @@ afterAll(async () => {
 const create = (slug: string, body: object = {}, key?: string) =>
   vendors.createVendor(deps, write(key), { slug, name: `Vendor ${slug}`, ...body });
 
-const idOf = (answer: { entry: { object: { id: string } | undefined } }) => answer.entry.object?.id as Id<'vendor'>;
+const idOf = (answer: { entry: { object: { id: string } | undefined } }) =>
+  answer.entry.object?.id as Id<'vendor'>;
 
 const entriesOf = async (id: string) => {
   const { rows } = await sql<{ kind: string; object_version: number; tenant_id: number; snapshot: object }>`
@@ -54,19 +65,30 @@ const entriesOf = async (id: string) => {
 
 describe('creating a vendor', () => {
   test('makes both tenants, a client, and its secret in the vault and nowhere in the database', async () => {
-    const answer = await create('first-vendor', { role: 'finance', fee_fixed: { USD: '30' }, fee_basis_points: 290 });
+    const answer = await create('first-vendor', {
+      role: 'finance',
+      fee_fixed: { USD: '30' },
+      fee_basis_points: 290,
+    });
     const secret = answer.clientSecret.reveal();
     expect((await deps.secrets.read(vendors.clientSecretPath('first-vendor')))?.value.reveal()).toBe(secret);
 
     const record = await findVendorRecord(database.db, { slug: 'first-vendor' });
     expect(record).toMatchObject({ id: idOf(answer), enabled: true });
     const settings = await vendors.findTenantSettings(database.db, record?.tenants.live ?? 0);
-    expect(settings).toMatchObject({ mode: 'live', vendorId: idOf(answer), feeBasisPoints: 290, enabled: true });
+    expect(settings).toMatchObject({
+      mode: 'live',
+      vendorId: idOf(answer),
+      feeBasisPoints: 290,
+      enabled: true,
+    });
     expect(settings?.feeFixedMinor).toEqual(new Map([['USD', 30n]]));
 
     const [client] = (await vendors.getVendor(database.db, idOf(answer))).clients;
     expect(client).toMatchObject({ mode: 'test', role: 'finance' });
-    expect(await findClient(database.db, client?.client_id ?? '')).toMatchObject({ tenantId: record?.tenants.test });
+    expect(await findClient(database.db, client?.client_id ?? '')).toMatchObject({
+      tenantId: record?.tenants.test,
+    });
 
     const { rows } = await sql<{ dump: string }>`
       select (select string_agg(e::text, '') from journal.entries e) || (select string_agg(c::text, '') from vendors.clients c) as dump
@@ -77,9 +99,14 @@ describe('creating a vendor', () => {
 
   test('a replay shows the same secret, and puts it into the vault when the first attempt did not get that far', async () => {
     const path = vendors.clientSecretPath('replayed-vendor');
-    const away: SecretSource = { ...deps.secrets, write: () => Promise.reject(new Error('the vault is away')) };
+    const away: SecretSource = {
+      ...deps.secrets,
+      write: () => Promise.reject(new Error('the vault is away')),
+    };
     const body = { slug: 'replayed-vendor', name: 'Replayed' };
-    await expect(vendors.createVendor({ ...deps, secrets: away }, write('key-1'), body)).rejects.toThrow('away');
+    await expect(vendors.createVendor({ ...deps, secrets: away }, write('key-1'), body)).rejects.toThrow(
+      'away',
+    );
     const second = await vendors.createVendor(deps, write('key-1'), body);
     expect(second.replayed).toBe(true);
     expect((await deps.secrets.read(path))?.value.reveal()).toBe(second.clientSecret.reveal());
@@ -93,23 +120,32 @@ describe('creating a vendor', () => {
   test('of many who create one slug at once, one does, and its secret is the one in the vault', async () => {
     const results = await Promise.allSettled(Array.from({ length: 10 }, () => create('raced-vendor')));
     const made = results.flatMap((result) => (result.status === 'fulfilled' ? [result.value] : []));
-    const refused = results.flatMap((result) => (result.status === 'rejected' ? [result.reason as Error] : []));
+    const refused = results.flatMap((result) =>
+      result.status === 'rejected' ? [result.reason as Error] : [],
+    );
     expect(made).toHaveLength(1);
-    expect(refused.map((error) => Reflect.get(error, 'code'))).toEqual(Array.from({ length: 9 }, () => 'already_exists'));
+    expect(refused.map((error) => Reflect.get(error, 'code'))).toEqual(
+      Array.from({ length: 9 }, () => 'already_exists'),
+    );
     const stored = await deps.secrets.read(vendors.clientSecretPath('raced-vendor'));
     expect(stored?.value.reveal()).toBe(made[0]?.clientSecret.reveal());
   });
 
   test('a client id that is taken leaves nothing behind', async () => {
     await create('owner-of-id', { client_id: 'taken_id' });
-    await expect(create('second-owner', { client_id: 'taken_id' })).rejects.toMatchObject({ code: 'already_exists' });
+    await expect(create('second-owner', { client_id: 'taken_id' })).rejects.toMatchObject({
+      code: 'already_exists',
+    });
     expect(await vendors.findVendor(database.db, 'second-owner')).toBeUndefined();
     expect(await deps.secrets.read(vendors.clientSecretPath('second-owner'))).toBeUndefined();
   });
 
   test('a fee in a currency that does not exist names the field', async () => {
     const attempt = create('no-currency', { fee_fixed: { ABC: '1' } });
-    await expect(attempt).rejects.toMatchObject({ code: 'invalid_request', faults: [{ field: 'fee_fixed.ABC' }] });
+    await expect(attempt).rejects.toMatchObject({
+      code: 'invalid_request',
+      faults: [{ field: 'fee_fixed.ABC' }],
+    });
   });
 });
 
@@ -120,7 +156,9 @@ describe('changing a vendor', () => {
     await vendors.disableVendor(database.db, write(), id);
     await vendors.enableVendor(database.db, write(), id);
     const entries = await entriesOf(id);
-    expect(entries.map(({ kind, object_version: version, tenant_id: tenant }) => [kind, version, tenant])).toEqual([
+    expect(
+      entries.map(({ kind, object_version: version, tenant_id: tenant }) => [kind, version, tenant]),
+    ).toEqual([
       ['vendor.created', 1, 0],
       ['vendor.updated', 2, 0],
       ['vendor.disabled', 3, 0],
@@ -132,7 +170,9 @@ describe('changing a vendor', () => {
   test('concurrent changes all happen, one after the other', async () => {
     const id = idOf(await create('busy-vendor'));
     await Promise.all(
-      Array.from({ length: 10 }, (_, index) => vendors.updateVendor(database.db, write(), id, { fee_basis_points: index })),
+      Array.from({ length: 10 }, (_, index) =>
+        vendors.updateVendor(database.db, write(), id, { fee_basis_points: index }),
+      ),
     );
     expect((await vendors.getVendor(database.db, id)).version).toBe(11);
     expect(await entriesOf(id)).toHaveLength(11);
@@ -155,13 +195,20 @@ describe('API keys', () => {
     const owner = await ownerOf('key-vendor', 'live');
     const { secret, entry } = await createApiKey(deps, write(), { owner, body: { name: 'Till' } });
     expect(secret.reveal()).toMatch(/^fk_live_[0-9a-f]{48}$/);
-    expect(entry.snapshot).toMatchObject({ name: 'Till', role: 'developer', mode: 'live', prefix: secret.reveal().slice(0, 14) });
+    expect(entry.snapshot).toMatchObject({
+      name: 'Till',
+      role: 'developer',
+      mode: 'live',
+      prefix: secret.reveal().slice(0, 14),
+    });
     expect(entry.tenantId).toBe(owner.tenantId);
     const { rows } = await sql<{ dump: string }>`
       select (select string_agg(k::text, '') from vendors.api_keys k) || (select string_agg(e::text, '') from journal.entries e) as dump
     `.execute(database.superuser);
     expect(rows[0]?.dump).not.toContain(secret.reveal().slice(20));
-    expect(await findApiKey(database.db, apiKeyDigest(secret.reveal()))).toMatchObject({ tenantId: owner.tenantId });
+    expect(await findApiKey(database.db, apiKeyDigest(secret.reveal()))).toMatchObject({
+      tenantId: owner.tenantId,
+    });
   });
 
   test('a replay shows the same key, and another request under its Idempotency-Key is refused', async () => {
@@ -179,21 +226,32 @@ describe('API keys', () => {
     const [owner, stranger] = [await ownerOf('revoking-vendor'), await ownerOf('strange-vendor')];
     const { secret, entry } = await createApiKey(deps, write(), { owner, body: { name: 'Till' } });
     const id = entry.object?.id as Id<'api_key'>;
-    for (const other of [stranger, { ...owner, mode: 'live' as const }, { tenantId: 0, mode: 'test' as const }]) {
-      await expect(revokeApiKey(database.db, write(), other, id)).rejects.toMatchObject({ code: 'not_found' });
+    for (const other of [
+      stranger,
+      { ...owner, mode: 'live' as const },
+      { tenantId: 0, mode: 'test' as const },
+    ]) {
+      await expect(revokeApiKey(database.db, write(), other, id)).rejects.toMatchObject({
+        code: 'not_found',
+      });
     }
     const { last } = await beginRevocations(database.db, clock.now());
     const revoked = await revokeApiKey(database.db, write(), owner, id);
     expect(revoked.entry.snapshot).toMatchObject({ id, revoked_at: clock.now().toISOString() });
     expect(await findApiKey(database.db, apiKeyDigest(secret.reveal()))).toBeUndefined();
-    expect((await listRevocations(database.db, last)).revocations).toEqual([{ kind: 'api_key', subject: id }]);
+    expect((await listRevocations(database.db, last)).revocations).toEqual([
+      { kind: 'api_key', subject: id },
+    ]);
     const listed = await listApiKeys(database.db, { owner, limit: 10, before: undefined });
     expect(listed.map(({ name }) => name)).toEqual(['Till']);
   });
 
   test('an expiry in the past is refused by name', async () => {
     const owner = await ownerOf('expiry-vendor');
-    const attempt = createApiKey(deps, write(), { owner, body: { name: 'Till', expires_at: '2020-01-01T00:00:00Z' } });
+    const attempt = createApiKey(deps, write(), {
+      owner,
+      body: { name: 'Till', expires_at: '2020-01-01T00:00:00Z' },
+    });
     await expect(attempt).rejects.toMatchObject({ faults: [{ field: 'expires_at' }] });
   });
 
@@ -217,11 +275,23 @@ describe('revocations', () => {
       await mayCommit;
     });
     await firstHasId;
-    const second = inTransaction(database.db, (tx) => revoke(tx, { kind: 'token', subject: 'second', at: clock.now() }));
-    expect((await listRevocations(database.db, last)).revocations).toEqual([]);
+    const second = inTransaction(database.db, (tx) =>
+      revoke(tx, { kind: 'token', subject: 'second', at: clock.now() }),
+    );
+    const waiting = async (): Promise<number> => {
+      const { rows } = await sql`
+        select from pg_locks where locktype = 'advisory' and not granted
+        and database = (select oid from pg_database where datname = current_database())
+      `.execute(database.superuser);
+      return rows.length;
+    };
+    await expect.poll(waiting).toBe(1);
     commit();
     await Promise.all([first, second]);
-    expect((await listRevocations(database.db, last)).revocations.map(({ subject }) => subject)).toEqual(['first', 'second']);
+    expect((await listRevocations(database.db, last)).revocations.map(({ subject }) => subject)).toEqual([
+      'first',
+      'second',
+    ]);
   });
 
   test('an edge that begins knows the tokens that were revoked lately', async () => {
@@ -240,7 +310,10 @@ describe('the demo', () => {
     await deps.secrets.write(path, new Secret('changed'));
     await seedDemo(parts, 'test');
     expect((await deps.secrets.read(path))?.value.reveal()).toBe('changed');
-    expect(await findClient(database.db, 'vendor_client_id')).toMatchObject({ role: 'developer', mode: 'test' });
+    expect(await findClient(database.db, 'vendor_client_id')).toMatchObject({
+      role: 'developer',
+      mode: 'test',
+    });
     const key = await findApiKey(database.db, apiKeyDigest(demo.apiKey.key));
     const vendor = await vendors.findVendor(database.db, 'test-vendor');
     expect(key).toMatchObject({ tenantId: 0, role: 'admin', mode: 'test', defaultVendor: vendor?.id });

@@ -39,7 +39,11 @@ export const createVendor = async (
     { context, operation: 'vendors.create', key: write.key, request: body },
     async (tx) => {
       const entry = await insertVendor(tx, context, newId('vendor'), body);
-      return { status: 201, entry, sealed: seal(key, randomSecret(32).reveal(), `vendors.create:${body.slug}`) };
+      return {
+        status: 201,
+        entry,
+        sealed: seal(key, randomSecret(32).reveal(), `vendors.create:${body.slug}`),
+      };
     },
   );
   if (!answer.sealed) throw new Error(`the answer of vendor ${body.slug} lost its sealed part`);
@@ -70,7 +74,8 @@ export const insertVendor = async (tx: Tx, context: Context, id: Id<'vendor'>, b
     role: body.role ?? 'developer',
   };
   const tenants = await store.insertVendor(tx, row);
-  if (!tenants) throw new AppError('already_exists', `There is a vendor with the slug "${body.slug}" already.`);
+  if (!tenants)
+    throw new AppError('already_exists', `There is a vendor with the slug "${body.slug}" already.`);
   await insertClient(tx, context, { ...client, tenantId: tenants[client.mode], slug: body.slug });
   const vendor = { ...row, enabled: true, version: 1, clients: [client] };
   return append(tx, context, entryOf('vendor.created', vendor));
@@ -98,16 +103,31 @@ export const updateVendor = async (
   changes: UpdateVendor,
 ): Promise<GivenAnswer> => {
   checkFees(changes.fee_fixed);
-  return change(db, write, { id, operation: 'vendors.update', kind: 'vendor.updated', request: { id, ...changes } }, changes);
+  return change(
+    db,
+    write,
+    { id, operation: 'vendors.update', kind: 'vendor.updated', request: { id, ...changes } },
+    changes,
+  );
 };
 
 /** Refuses every credential of a vendor, everywhere within about a second. @throws AppError `not_found` */
 export const disableVendor = (db: Db, write: Write, id: Id<'vendor'>): Promise<GivenAnswer> =>
-  change(db, write, { id, operation: 'vendors.disable', kind: 'vendor.disabled', request: { id } }, { enabled: false });
+  change(
+    db,
+    write,
+    { id, operation: 'vendors.disable', kind: 'vendor.disabled', request: { id } },
+    { enabled: false },
+  );
 
 /** Lets a disabled vendor's credentials in again. @throws AppError `not_found` */
 export const enableVendor = (db: Db, write: Write, id: Id<'vendor'>): Promise<GivenAnswer> =>
-  change(db, write, { id, operation: 'vendors.enable', kind: 'vendor.enabled', request: { id } }, { enabled: true });
+  change(
+    db,
+    write,
+    { id, operation: 'vendors.enable', kind: 'vendor.enabled', request: { id } },
+    { enabled: true },
+  );
 
 /** The terms on which a tenant's payments are taken. */
 export type TenantSettings = {
@@ -123,18 +143,25 @@ export type TenantSettings = {
 };
 
 /** What a payment has to know of its tenant; undefined for the platform and for numbers that are no tenant. */
-export const findTenantSettings = async (db: Db | Tx, tenantId: number): Promise<TenantSettings | undefined> => {
+export const findTenantSettings = async (
+  db: Db | Tx,
+  tenantId: number,
+): Promise<TenantSettings | undefined> => {
   const row = await store.findTenant(db, tenantId);
-  return row && {
-    tenantId: row.tenant_id,
-    vendorId: fromUuid('vendor', row.vendor_id),
-    mode: row.mode,
-    enabled: row.enabled,
-    feeBasisPoints: row.fee_basis_points,
-    feeFixedMinor: new Map(Object.entries(row.fee_fixed).map(([currency, minor]) => [currency, BigInt(minor)])),
-    idempotencyRequired: row.idempotency_required,
-    overdraftAllowed: row.overdraft_allowed,
-  };
+  return (
+    row && {
+      tenantId: row.tenant_id,
+      vendorId: fromUuid('vendor', row.vendor_id),
+      mode: row.mode,
+      enabled: row.enabled,
+      feeBasisPoints: row.fee_basis_points,
+      feeFixedMinor: new Map(
+        Object.entries(row.fee_fixed).map(([currency, minor]) => [currency, BigInt(minor)]),
+      ),
+      idempotencyRequired: row.idempotency_required,
+      overdraftAllowed: row.overdraft_allowed,
+    }
+  );
 };
 
 /** A vendor as the API shows it. */
@@ -192,7 +219,8 @@ const insertClient = async (
     secretPath: clientSecretPath(client.slug),
     createdAt: context.now,
   });
-  if (!inserted) throw new AppError('already_exists', `There is a client with the id "${client.client_id}" already.`);
+  if (!inserted)
+    throw new AppError('already_exists', `There is a client with the id "${client.client_id}" already.`);
   // An edge may have been asked for this id before and remember that it is unknown.
   await store.revoke(tx, { kind: 'client', subject: client.client_id, at: context.now });
 };

@@ -19,7 +19,10 @@ export const checkCertificate = (tls: Config['server']['tls'], now: Date, report
   }
 };
 
-const readCertificate = ({ enabled, certFile }: Config['server']['tls'], report: Report): X509Certificate | undefined => {
+const readCertificate = (
+  { enabled, certFile }: Config['server']['tls'],
+  report: Report,
+): X509Certificate | undefined => {
   const pem = readFile('server.tls.cert_file', enabled, certFile, report);
   if (pem === undefined) return undefined;
   try {
@@ -44,7 +47,12 @@ const readKey = ({ enabled, keyFile }: Config['server']['tls'], report: Report):
   }
 };
 
-const readFile = (path: string, isEnabled: boolean, file: string | undefined, report: Report): Buffer | undefined => {
+const readFile = (
+  path: string,
+  isEnabled: boolean,
+  file: string | undefined,
+  report: Report,
+): Buffer | undefined => {
   if (file === undefined) {
     if (isEnabled) report.fault(`${path} required when server.tls.enabled is true`);
     return undefined;
@@ -63,7 +71,8 @@ const checkValidity = (certificate: X509Certificate, now: Date, report: Report):
   const daysLeft = Math.floor((to.getTime() - now.getTime()) / dayMs);
   if (now < from) report.fault(`server.tls.cert_file is not valid before ${from.toISOString()}`);
   else if (now > to) report.fault(`server.tls.cert_file expired on ${to.toISOString()}`);
-  else if (daysLeft < 30) report.warn(`server.tls.cert_file expires in ${daysLeft} days, on ${to.toISOString()}`);
+  else if (daysLeft < 30)
+    report.warn(`server.tls.cert_file expires in ${daysLeft} days, on ${to.toISOString()}`);
   if (certificate.issuer === certificate.subject && certificate.verify(certificate.publicKey)) {
     report.warn('server.tls.cert_file is self-signed: no client outside will trust it');
   }

@@ -26,7 +26,11 @@ export const check = (circumstances: Circumstances): { faults: string[]; warning
   const report: Report = { fault: (text) => faults.push(text), warn: (text) => warnings.push(text) };
   const { service, env } = circumstances.config;
   const read = new Set(rows.filter(([, row]) => row.services.includes(service)).map(([path]) => path));
-  const subject = { ...circumstances, isProduction: env === 'production', reads: (path: SettingPath) => read.has(path) };
+  const subject = {
+    ...circumstances,
+    isProduction: env === 'production',
+    reads: (path: SettingPath) => read.has(path),
+  };
   for (const part of [checkRequired, checkSecrets, checkListeners, checkCors, checkDatabase, checkRedis]) {
     part(subject, report);
   }
@@ -39,7 +43,9 @@ const checkRequired = ({ config, resolution, isProduction, reads }: Subject, rep
     if (!reads(path) || resolution.values.has(path) || resolution.faulty.has(path)) continue;
     const isRequired = row.requiredBy?.includes(config.service) || (isProduction && row.requiredInProduction);
     // What would follow from the JWT secret is not missed beside the JWT secret.
-    const isConsequence = row.computed !== undefined && (missing.has('auth.jwt_secret') || resolution.faulty.has('auth.jwt_secret'));
+    const isConsequence =
+      row.computed !== undefined &&
+      (missing.has('auth.jwt_secret') || resolution.faulty.has('auth.jwt_secret'));
     if (!isRequired || isConsequence) continue;
     missing.add(path);
     report.fault(`${path} required in ${config.env}`);
@@ -47,7 +53,12 @@ const checkRequired = ({ config, resolution, isProduction, reads }: Subject, rep
 };
 
 const signingSecrets: readonly SettingPath[] = ['auth.jwt_secret', 'auth.service_secret'];
-const passwords: readonly SettingPath[] = ['database.password', 'database.migrate_password', 'redis.password', 'metrics.token'];
+const passwords: readonly SettingPath[] = [
+  'database.password',
+  'database.migrate_password',
+  'redis.password',
+  'metrics.token',
+];
 
 const checkSecrets = ({ resolution, env, isProduction }: Subject, report: Report): void => {
   const secrets = [...resolution.values].flatMap(([path, value]) =>
@@ -55,14 +66,18 @@ const checkSecrets = ({ resolution, env, isProduction }: Subject, report: Report
   );
   for (const { path, text } of secrets) {
     // RFC 7518, 3.2: a key for HS256 has 256 bits at least.
-    if (signingSecrets.includes(path) && text.length < 32) report.fault(`${path} must be at least 32 characters`);
+    if (signingSecrets.includes(path) && text.length < 32)
+      report.fault(`${path} must be at least 32 characters`);
   }
   if (!isProduction) return;
   for (const { path, text, source } of secrets) {
     if (isShipped(text)) report.fault(`${path} is a credential that Florin ships for development`);
     else if (signingSecrets.includes(path) && isExample(text)) {
       report.fault(`${path} is a published example: make one with openssl rand -base64 48`);
-    } else if (path === 'encryption.master_key' && isExample(Buffer.from(text, 'base64').toString('latin1'))) {
+    } else if (
+      path === 'encryption.master_key' &&
+      isExample(Buffer.from(text, 'base64').toString('latin1'))
+    ) {
       report.fault(`${path} is a published example: make one with openssl rand -base64 32`);
     } else if (passwords.includes(path) && isWeak(text)) {
       report.warn(`${path} is weak: make one with openssl rand -base64 32`);
@@ -79,7 +94,8 @@ const checkSecrets = ({ resolution, env, isProduction }: Subject, report: Report
   // Client secrets come as variables too, under names of their own (`secrets.source` is `environment`).
   for (const [name, value] of Object.entries(env)) {
     const isSetting = secrets.some(({ source }) => source === name);
-    if (value && !isSetting && isShipped(value)) report.fault(`${name} is a credential that Florin ships for development`);
+    if (value && !isSetting && isShipped(value))
+      report.fault(`${name} is a credential that Florin ships for development`);
   }
 };
 
@@ -94,7 +110,12 @@ const checkListeners = ({ config, resolution, now, isProduction, reads }: Subjec
     report.warn('server.trust_proxy is true: any client can pretend any address; name your proxies');
   }
   const ports = new Map<number, SettingPath>();
-  for (const path of ['server.port', 'server.health_port', 'server.redirect_port', 'server.sapi_port'] as const) {
+  for (const path of [
+    'server.port',
+    'server.health_port',
+    'server.redirect_port',
+    'server.sapi_port',
+  ] as const) {
     const port = reads(path) ? resolution.values.get(path) : undefined;
     if (typeof port !== 'number' || port === 0) continue;
     // `eapi` does not listen on the port of `sapi`: it calls it.
@@ -112,7 +133,9 @@ const checkCors = ({ config, isProduction, reads }: Subject, report: Report): vo
   if (wildcard === undefined) return;
   if (isProduction) report.fault(`server.cors.allowed_origins must not contain ${wildcard} in production`);
   else if (allowCredentials) {
-    report.fault(`server.cors.allowed_origins must not contain ${wildcard} while server.cors.allow_credentials is true`);
+    report.fault(
+      `server.cors.allowed_origins must not contain ${wildcard} while server.cors.allow_credentials is true`,
+    );
   }
 };
 
@@ -128,7 +151,9 @@ const checkDatabase = ({ config, isProduction, reads }: Subject, report: Report)
   }
   if (!isProduction) return;
   if (sslMode === 'require') {
-    report.warn('database.ssl_mode is require: it encrypts, but trusts whoever answers; verify-full is better');
+    report.warn(
+      'database.ssl_mode is require: it encrypts, but trusts whoever answers; verify-full is better',
+    );
   }
   if (sslMode === 'disable' && !isLoopback(host)) {
     report.warn(`database.ssl_mode is disable: passwords and payments travel to ${host} unencrypted`);
@@ -139,5 +164,6 @@ const checkRedis = ({ config, isProduction, reads }: Subject, report: Report): v
   const { host, password, tls } = config.redis;
   if (!reads('redis.host') || !isProduction || host === undefined || isLoopback(host)) return;
   if (!tls) report.warn(`redis.tls is false: passwords and tokens travel to ${host} unencrypted`);
-  if (password === undefined) report.warn(`redis.password is not set: whoever reaches ${host} can read and write it`);
+  if (password === undefined)
+    report.warn(`redis.password is not set: whoever reaches ${host} can read and write it`);
 };

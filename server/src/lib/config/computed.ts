@@ -12,12 +12,16 @@ export type ComputedPath = {
   [Path in SettingPath]: Table[Path] extends { traits: { computed: true } } ? Path : never;
 }[SettingPath];
 
-type Computation = (config: Config, environment: Environment) => string | number | boolean | Secret | undefined;
+type Computation = (
+  config: Config,
+  environment: Environment,
+) => string | number | boolean | Secret | undefined;
 
 /** How each default follows, in the order in which they build on each other. What was given is not computed. */
 export const computations: Readonly<Record<ComputedPath, Computation>> = {
   // The origin of a URL leaves out the port that its scheme implies.
-  'server.public_url': ({ server }) => new URL(`http${server.tls.enabled ? 's' : ''}://localhost:${server.port}`).origin,
+  'server.public_url': ({ server }) =>
+    new URL(`http${server.tls.enabled ? 's' : ''}://localhost:${server.port}`).origin,
   'server.health_port': ({ server }) => (server.tls.enabled && server.port !== 8080 ? 8080 : undefined),
   'server.sapi_url': ({ server }) => `http://127.0.0.1:${server.sapiPort}`,
   'database.ssl_mode': ({ database }, environment) =>
@@ -29,7 +33,8 @@ export const computations: Readonly<Record<ComputedPath, Computation>> = {
   'encryption.master_key': ({ auth }) => derive(auth.jwtSecret, 'master-key', 'base64'),
 };
 
-const isExposed = (environment: Environment): boolean => environment === 'staging' || environment === 'production';
+const isExposed = (environment: Environment): boolean =>
+  environment === 'staging' || environment === 'production';
 
 /** Whether a host is this machine: a Unix socket's folder, `localhost`, 127.0.0.0/8 or ::1. */
 export const isLoopback = (host: string): boolean => {
@@ -38,5 +43,12 @@ export const isLoopback = (host: string): boolean => {
 };
 
 /** 32 bytes for one purpose (HKDF-SHA-256, RFC 5869): knowing them tells nothing about `secret`. */
-const derive = (secret: Secret | undefined, purpose: string, encoding: 'base64' | 'base64url'): Secret | undefined =>
-  secret && new Secret(Buffer.from(hkdfSync('sha256', secret.reveal(), '', `florin:${purpose}`, 32)).toString(encoding));
+const derive = (
+  secret: Secret | undefined,
+  purpose: string,
+  encoding: 'base64' | 'base64url',
+): Secret | undefined =>
+  secret &&
+  new Secret(
+    Buffer.from(hkdfSync('sha256', secret.reveal(), '', `florin:${purpose}`, 32)).toString(encoding),
+  );

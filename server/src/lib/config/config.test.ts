@@ -49,14 +49,22 @@ test('the type follows from the table', () => {
   expectTypeOf<Config['server']['port']>().toEqualTypeOf<number>();
   expectTypeOf<Config['server']['healthPort']>().toEqualTypeOf<number | undefined>();
   expectTypeOf<Config['server']['trustProxy']>().toEqualTypeOf<boolean | string[]>();
-  expectTypeOf<Config['server']['cors']>().toEqualTypeOf<{ allowedOrigins: string[]; allowCredentials: boolean }>();
+  expectTypeOf<Config['server']['cors']>().toEqualTypeOf<{
+    allowedOrigins: string[];
+    allowCredentials: boolean;
+  }>();
   expectTypeOf<Config['server']['tls']>().toEqualTypeOf<{
     enabled: boolean;
     certFile?: string;
     keyFile?: string;
     minVersion: '1.2' | '1.3';
   }>();
-  expectTypeOf<Config['redis']>().toEqualTypeOf<{ host?: string; port: number; password?: Secret; tls: boolean }>();
+  expectTypeOf<Config['redis']>().toEqualTypeOf<{
+    host?: string;
+    port: number;
+    password?: Secret;
+    tls: boolean;
+  }>();
   expectTypeOf<Config['auth']['jwtSecret']>().toEqualTypeOf<Secret>();
   expectTypeOf<Config['database']['password']>().toEqualTypeOf<Secret | undefined>();
 });
@@ -66,7 +74,11 @@ describe('sources', () => {
     const { config, sources, warnings } = load({});
     expect(config.env).toBe('dev');
     expect(config.service).toBe('all');
-    expect(config.server).toMatchObject({ host: 'localhost', port: 3000, publicUrl: 'http://localhost:3000' });
+    expect(config.server).toMatchObject({
+      host: 'localhost',
+      port: 3000,
+      publicUrl: 'http://localhost:3000',
+    });
     expect(config.server.healthPort).toBeUndefined();
     expect(config.database).toMatchObject({ host: 'localhost', port: 5432, sslMode: 'disable' });
     expect(config.rateLimit).toEqual({ max: 100, windowMs: 60_000 });
@@ -76,7 +88,10 @@ describe('sources', () => {
   });
 
   test('a file wins over the default, a variable over the file, an override over all', () => {
-    const directory = projectWith('dev', 'server:\n  port: 4000\n  host: 10.0.0.1\n  tls:\n    min_version: 1.2\n');
+    const directory = projectWith(
+      'dev',
+      'server:\n  port: 4000\n  host: 10.0.0.1\n  tls:\n    min_version: 1.2\n',
+    );
     const { config, sources } = load(
       { PAYMENTS_SERVER_PORT: '5000' },
       { directory, overrides: { 'server.keep_alive_timeout_ms': 1 } },
@@ -115,7 +130,9 @@ describe('sources', () => {
 
   test('prod and production are the same; two different environments are a fault', () => {
     expect(faultsOf({ ENV: 'dev', NODE_ENV: 'development' })).toEqual([]);
-    expect(faultsOf({ ENV: 'dev', NODE_ENV: 'prod' })).toEqual(['ENV and NODE_ENV name different environments: dev and prod']);
+    expect(faultsOf({ ENV: 'dev', NODE_ENV: 'prod' })).toEqual([
+      'ENV and NODE_ENV name different environments: dev and prod',
+    ]);
     expect(faultsOf({ ENV: 'live' })).toEqual([
       'ENV must be one of dev, development, test, staging, prod, production, got "live"',
     ]);
@@ -123,7 +140,10 @@ describe('sources', () => {
 
   test('a value may come from the file that <NAME>_FILE names, without its last line break', () => {
     const password = write('password', 'p ä\nss\r\n');
-    const { config, sources } = load({ PAYMENTS_DATABASE_PASSWORD_FILE: password, PAYMENTS_SERVER_PORT_FILE: write('port', '81\n') });
+    const { config, sources } = load({
+      PAYMENTS_DATABASE_PASSWORD_FILE: password,
+      PAYMENTS_SERVER_PORT_FILE: write('port', '81\n'),
+    });
     expect(config.database.password?.reveal()).toBe('p ä\nss');
     expect(config.server.port).toBe(81);
     expect(sources['database.password']).toBe('PAYMENTS_DATABASE_PASSWORD_FILE');
@@ -152,7 +172,9 @@ describe('sources', () => {
   });
 
   test('an environment file that is no YAML or no map is a fault', () => {
-    expect(faultsOf({}, { directory: projectWith('dev', 'a: [') })[0]).toMatch(/^config\/application-dev.yml is not YAML: /);
+    expect(faultsOf({}, { directory: projectWith('dev', 'a: [') })[0]).toMatch(
+      /^config\/application-dev.yml is not YAML: /,
+    );
     expect(faultsOf({}, { directory: projectWith('dev', '- a') })).toEqual([
       'config/application-dev.yml must be a map of settings',
     ]);
@@ -188,8 +210,14 @@ describe('other names', () => {
   });
 
   test('RATE is accepted in every spelling', () => {
-    expect(load({ RATE_LIMIT: '8', RATE_WINDOW: '2000' }).config.rateLimit).toEqual({ max: 8, windowMs: 2000 });
-    expect(load({ RATE_LIMIT_MAX: '9', RATE_LIMIT_WINDOW_MS: '3000' }).config.rateLimit).toEqual({ max: 9, windowMs: 3000 });
+    expect(load({ RATE_LIMIT: '8', RATE_WINDOW: '2000' }).config.rateLimit).toEqual({
+      max: 8,
+      windowMs: 2000,
+    });
+    expect(load({ RATE_LIMIT_MAX: '9', RATE_LIMIT_WINDOW_MS: '3000' }).config.rateLimit).toEqual({
+      max: 9,
+      windowMs: 3000,
+    });
   });
 
   test("guide 002's and 003's variables are read", () => {
@@ -204,14 +232,24 @@ describe('other names', () => {
       },
     });
     expect(config.auth.jwtSecret.reveal()).toBe('your-32-character-jwt-secret-key');
-    expect(Buffer.from(config.encryption.masterKey.reveal(), 'base64').toString()).toBe('your-32-character-encryption-key');
+    expect(Buffer.from(config.encryption.masterKey.reveal(), 'base64').toString()).toBe(
+      'your-32-character-encryption-key',
+    );
     expect(config.server.cors.allowedOrigins).toEqual(['https://credlink.com', 'https://www.credlink.com']);
-    expect(config.database).toMatchObject({ host: 'db.example', port: 5439, name: 'pay', user: 'us@er', sslMode: 'require' });
+    expect(config.database).toMatchObject({
+      host: 'db.example',
+      port: 5439,
+      name: 'pay',
+      user: 'us@er',
+      sslMode: 'require',
+    });
     expect(config.database.password?.reveal()).toBe('p:w');
   });
 
   test('DATABASE_URL: what is unknown in it warns, what is no URL is a fault that does not show it', () => {
-    const { config, warnings } = load({ DATABASE_URL: 'postgres://u@/d?host=/run/postgresql&application_name=x' });
+    const { config, warnings } = load({
+      DATABASE_URL: 'postgres://u@/d?host=/run/postgresql&application_name=x',
+    });
     expect(config.database.host).toBe('/run/postgresql');
     expect(warnings).toEqual(['DATABASE_URL: the parameter application_name is not used']);
     expect(faultsOf({ DATABASE_URL: 'mysql://root:hunter2@db' })).toEqual([
@@ -220,7 +258,9 @@ describe('other names', () => {
     expect(faultsOf({ DATABASE_URL: 'postgres://u@h/d?sslmode=prefer' })).toEqual([
       'database.ssl_mode must be one of disable, require, verify-ca, verify-full, got "prefer" (DATABASE_URL)',
     ]);
-    expect(load({ DATABASE_URL_FILE: write('url', 'postgres://u@[::1]/d\n') }).config.database.host).toBe('::1');
+    expect(load({ DATABASE_URL_FILE: write('url', 'postgres://u@[::1]/d\n') }).config.database.host).toBe(
+      '::1',
+    );
   });
 
   test('two names with equal values are fine, with different ones a fault that names both and shows no secret', () => {
@@ -282,7 +322,9 @@ describe('what is wrong', () => {
       'encryption.previous_master_key must be base64 of 32 bytes (openssl rand -base64 32) (PAYMENTS_ENCRYPTION_PREVIOUS_MASTER_KEY)',
       'payments.idempotency_ttl_hours must be an integer from 24 to 8760, got "1" (PAYMENTS_PAYMENTS_IDEMPOTENCY_TTL_HOURS)',
     ]);
-    expect(new ConfigError(faultsOf(env)).message).toMatch(/^invalid config: server.port must be .*; server.public_url/);
+    expect(new ConfigError(faultsOf(env)).message).toMatch(
+      /^invalid config: server.port must be .*; server.public_url/,
+    );
   });
 
   test('an unknown variable or file setting warns with the nearest known name', () => {
@@ -326,7 +368,9 @@ describe('secrets', () => {
     const one = load({}).config.auth.serviceSecret.reveal();
     expect(one).toHaveLength(43);
     expect(load({}, { service: 'eapi' }).config.auth.serviceSecret.reveal()).toBe(one);
-    expect(load({ PAYMENTS_AUTH_JWT_SECRET: 'x1y2z3'.repeat(8) }).config.auth.serviceSecret.reveal()).not.toBe(one);
+    expect(
+      load({ PAYMENTS_AUTH_JWT_SECRET: 'x1y2z3'.repeat(8) }).config.auth.serviceSecret.reveal(),
+    ).not.toBe(one);
     const given = 'G6'.repeat(20);
     expect(load({ PAYMENTS_AUTH_SERVICE_SECRET: given }).config.auth.serviceSecret.reveal()).toBe(given);
   });
@@ -348,9 +392,8 @@ describe('secrets', () => {
   test('sapi runs with the service secret and the master key alone', () => {
     const env = { ...secrets, PAYMENTS_AUTH_JWT_SECRET: '', PAYMENTS_AUTH_SERVICE_SECRET: 'G6'.repeat(20) };
     expect(faultsOf(env, { service: 'sapi' })).toEqual([]);
-    expect(faultsOf({ PAYMENTS_AUTH_JWT_SECRET: '', PAYMENTS_ENCRYPTION_MASTER_KEY: '' }, { service: 'sapi' })).toEqual([
-      'auth.service_secret required in dev',
-      'encryption.master_key required in dev',
-    ]);
+    expect(
+      faultsOf({ PAYMENTS_AUTH_JWT_SECRET: '', PAYMENTS_ENCRYPTION_MASTER_KEY: '' }, { service: 'sapi' }),
+    ).toEqual(['auth.service_secret required in dev', 'encryption.master_key required in dev']);
   });
 });

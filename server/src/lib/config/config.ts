@@ -88,7 +88,11 @@ export const fatalConfigLine = (error: ConfigError, now: Date): string =>
 /** Each fault as a line for a reader. */
 export const errorLines = (faults: readonly string[]): string[] => faults.map((fault) => `Error: ${fault}`);
 
-const compute = ({ values, sources, faulty }: Resolution, service: Service, environment: Environment): void => {
+const compute = (
+  { values, sources, faulty }: Resolution,
+  service: Service,
+  environment: Environment,
+): void => {
   const owned = new Map(rows);
   // `Object.keys` forgets the keys' type.
   for (const path of Object.keys(computations) as ComputedPath[]) {
@@ -101,7 +105,11 @@ const compute = ({ values, sources, faulty }: Resolution, service: Service, envi
 };
 
 /** The final object: a secret that is required, but not from this service, is there and refuses to be read. */
-const assemble = (values: ReadonlyMap<SettingPath, unknown>, service: Service, environment: Environment): Config => {
+const assemble = (
+  values: ReadonlyMap<SettingPath, unknown>,
+  service: Service,
+  environment: Environment,
+): Config => {
   const all = new Map<SettingPath, unknown>(values);
   for (const [path, row] of rows) {
     // What is not set is named too, so that its section exists.

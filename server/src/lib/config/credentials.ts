@@ -30,9 +30,12 @@ const examples = new Set([
 
 /** Whether a secret is an example or a placeholder: nobody made it. */
 export const isExample = (value: string): boolean =>
-  examples.has(value) || /^(your[-_]|<|change[-_ ]?me|replace[-_ ]?me)/i.test(value) || new Set(value).size < 6;
+  examples.has(value) ||
+  /^(your[-_]|<|change[-_ ]?me|replace[-_ ]?me)/i.test(value) ||
+  new Set(value).size < 6;
 
 const triedFirst = /^(test|admin|root|postgres|redis|password|secret|letmein|qwerty|florin)[\d!@#$_-]*$/i;
 
 /** Whether a password is one that is guessed soon. */
-export const isWeak = (value: string): boolean => value.length < 12 || triedFirst.test(value) || isExample(value);
+export const isWeak = (value: string): boolean =>
+  value.length < 12 || triedFirst.test(value) || isExample(value);

@@ -21,11 +21,16 @@ test('secrets are made once, for their owner only, and reused', () => {
   expect(again.config.auth.jwtSecret.reveal()).toBe(first.config.auth.jwtSecret.reveal());
   expect(again.config.encryption.masterKey.reveal()).toBe(first.config.encryption.masterKey.reveal());
   expect(Buffer.from(first.config.encryption.masterKey.reveal(), 'base64')).toHaveLength(32);
-  expect(first.sources).toMatchObject({ 'auth.jwt_secret': '.florin/secrets/jwt-secret', 'auth.service_secret': 'computed' });
+  expect(first.sources).toMatchObject({
+    'auth.jwt_secret': '.florin/secrets/jwt-secret',
+    'auth.service_secret': 'computed',
+  });
 
   const secrets = join(folder, '.florin', 'secrets');
   expect(readdirSync(secrets).toSorted()).toEqual(['encryption-master-key', 'jwt-secret']);
-  const modes = [secrets, ...readdirSync(secrets).map((name) => join(secrets, name))].map((path) => statSync(path).mode & 0o777);
+  const modes = [secrets, ...readdirSync(secrets).map((name) => join(secrets, name))].map(
+    (path) => statSync(path).mode & 0o777,
+  );
   expect(modes).toEqual([0o700, 0o600, 0o600]);
 });
 
@@ -55,7 +60,14 @@ test('outside of dev and test nothing is made', () => {
 });
 
 test('a preview writes nothing, and shows what exists', () => {
-  expect(inspectConfig({ service: 'all', env: {}, directory: folder, overrides: previewDevelopmentSecrets(folder, {}) }).faults).toEqual([]);
+  expect(
+    inspectConfig({
+      service: 'all',
+      env: {},
+      directory: folder,
+      overrides: previewDevelopmentSecrets(folder, {}),
+    }).faults,
+  ).toEqual([]);
   expect(readdirSync(folder)).toEqual([]);
   const made = ensureDevelopmentSecrets(folder, {});
   expect(reveal(previewDevelopmentSecrets(folder, {}))).toEqual(reveal(made));

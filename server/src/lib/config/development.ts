@@ -38,7 +38,10 @@ const overridesFor = (env: Env, obtain: (name: string, bytes: number) => string)
   return Object.fromEntries(
     made
       .filter(({ path }) => !named.has(path))
-      .map(({ path, name, bytes }) => [path, { value: new Secret(obtain(name, bytes)), source: `.florin/secrets/${name}` }]),
+      .map(({ path, name, bytes }) => [
+        path,
+        { value: new Secret(obtain(name, bytes)), source: `.florin/secrets/${name}` },
+      ]),
   );
 };
 

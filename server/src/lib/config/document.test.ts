@@ -11,7 +11,9 @@ import { rows } from './variables.ts';
 import { readYaml } from './yaml.ts';
 
 test('docs/configuration.md is what `florin config docs` prints', () => {
-  expect(readFileSync(join(rootDirectory, 'docs', 'configuration.md'), 'utf8')).toBe(referencePage(rootDirectory));
+  expect(readFileSync(join(rootDirectory, 'docs', 'configuration.md'), 'utf8')).toBe(
+    referencePage(rootDirectory),
+  );
 });
 
 test('the reference page names every setting, variable and alias', () => {
@@ -61,10 +63,17 @@ describe('florin config print', () => {
 
   test('shows each value with its source, and no secret', () => {
     const table = tableOf(effectiveSettings(inspectConfig({ service: 'all', env })));
-    const line = (path: string): string[] => table.split('\n').find((one) => one.startsWith(`${path} `))?.split(/ {2,}/) ?? [];
+    const line = (path: string): string[] =>
+      table
+        .split('\n')
+        .find((one) => one.startsWith(`${path} `))
+        ?.split(/ {2,}/) ?? [];
     expect(line('env').slice(1)).toEqual(['dev', 'default']);
     expect(line('server.port').slice(1)).toEqual(['3000', 'default']);
-    expect(line('server.cors.allowed_origins').slice(1)).toEqual(['https://a.example,https://b.example', 'CORS_ORIGINS']);
+    expect(line('server.cors.allowed_origins').slice(1)).toEqual([
+      'https://a.example,https://b.example',
+      'CORS_ORIGINS',
+    ]);
     expect(line('log.levels').slice(1)).toEqual(['payments=debug,http=warn', 'PAYMENTS_LOG_LEVELS']);
     expect(line('rate_limit.max').slice(1)).toEqual(['10000', 'config/application-dev.yml']);
     expect(line('database.password').slice(1)).toEqual(['[REDACTED]', 'DB_PASSWORD']);

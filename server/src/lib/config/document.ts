@@ -75,7 +75,9 @@ const entryOf = (path: SettingPath, row: Setting, differing: string[]): string =
   const defaults = [...(fallback === undefined ? [] : [fallback]), ...differing].join('; ') || 'not set';
   const unit = row.unit === undefined ? '' : ` (${row.unit})`;
   const names = (row.aliases ?? []).map(({ name, services: of }) => `\`${name}\` (${of.join(', ')})`);
-  const readers = services.every((service) => row.services.includes(service)) ? 'all services' : row.services.join(', ');
+  const readers = services.every((service) => row.services.includes(service))
+    ? 'all services'
+    : row.services.join(', ');
   const lines = [
     `### \`${path}\``,
     '',

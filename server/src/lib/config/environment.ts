@@ -46,11 +46,16 @@ export const readEnvironment = (env: Env): { environment: Environment; source: s
   });
   const faults = given
     .filter(({ environment }) => environment === undefined)
-    .map(({ name, text }) => `${name} must be one of ${Object.keys(spellings).join(', ')}, got ${JSON.stringify(text)}`);
+    .map(
+      ({ name, text }) =>
+        `${name} must be one of ${Object.keys(spellings).join(', ')}, got ${JSON.stringify(text)}`,
+    );
   const readable = given.filter(({ environment }) => environment !== undefined);
   const [first, second] = readable;
   if (first && second && first.environment !== second.environment) {
-    faults.push(`${first.name} and ${second.name} name different environments: ${first.text} and ${second.text}`);
+    faults.push(
+      `${first.name} and ${second.name} name different environments: ${first.text} and ${second.text}`,
+    );
   }
   return { environment: first?.environment ?? 'dev', source: first?.name ?? 'default', faults };
 };

@@ -1,13 +1,78 @@
 import { describe, expect, test } from 'vitest';
-import { flag, integer, key, level, moduleLevels, origins, port, proxies, secret, text, url } from './kinds.ts';
+import {
+  flag,
+  integer,
+  key,
+  level,
+  moduleLevels,
+  origins,
+  port,
+  proxies,
+  secret,
+  text,
+  url,
+} from './kinds.ts';
 import type { Kind } from './kinds.ts';
 
 const cases: [string, Kind<unknown>, [raw: unknown, value: unknown][]][] = [
-  ['text', text, [[' a ', 'a'], [1.3, '1.3'], ['  ', undefined], [true, undefined], [{}, undefined]]],
-  ['integer', integer({ min: 1, max: 9 }), [['5', 5], [' 5 ', 5], [5, 5], ['0', undefined], ['10', undefined], ['1e0', undefined], ['-5', undefined], ['5.0', undefined], ['', undefined]]],
-  ['port', port, [['0', 0], ['65535', 65_535], ['65536', undefined]]],
-  ['flag', flag, [['TRUE', true], ['1', true], ['on', true], ['no', false], [false, false], [0, false], ['2', undefined]]],
-  ['level', level, [['INFO', 'info'], ['WARNING', 'warn'], ['off', 'silent'], ['loud', undefined]]],
+  [
+    'text',
+    text,
+    [
+      [' a ', 'a'],
+      [1.3, '1.3'],
+      ['  ', undefined],
+      [true, undefined],
+      [{}, undefined],
+    ],
+  ],
+  [
+    'integer',
+    integer({ min: 1, max: 9 }),
+    [
+      ['5', 5],
+      [' 5 ', 5],
+      [5, 5],
+      ['0', undefined],
+      ['10', undefined],
+      ['1e0', undefined],
+      ['-5', undefined],
+      ['5.0', undefined],
+      ['', undefined],
+    ],
+  ],
+  [
+    'port',
+    port,
+    [
+      ['0', 0],
+      ['65535', 65_535],
+      ['65536', undefined],
+    ],
+  ],
+  [
+    'flag',
+    flag,
+    [
+      ['TRUE', true],
+      ['1', true],
+      ['on', true],
+      ['no', false],
+      [false, false],
+      [0, false],
+      ['2', undefined],
+    ],
+  ],
+  [
+    'level',
+    level,
+    [
+      ['INFO', 'info'],
+      ['WARNING', 'warn'],
+      ['off', 'silent'],
+      ['loud', undefined],
+    ],
+  ],
   [
     'moduleLevels',
     moduleLevels,
@@ -20,7 +85,16 @@ const cases: [string, Kind<unknown>, [raw: unknown, value: unknown][]][] = [
       ['payments=loud', undefined],
     ],
   ],
-  ['url', url, [['https://a.example/', 'https://a.example'], ['https://a.example/x/', 'https://a.example/x'], ['https://u:p@a', undefined], ['a.example', undefined]]],
+  [
+    'url',
+    url,
+    [
+      ['https://a.example/', 'https://a.example'],
+      ['https://a.example/x/', 'https://a.example/x'],
+      ['https://u:p@a', undefined],
+      ['a.example', undefined],
+    ],
+  ],
   [
     'origins',
     origins,
@@ -33,7 +107,16 @@ const cases: [string, Kind<unknown>, [raw: unknown, value: unknown][]][] = [
       [7, undefined],
     ],
   ],
-  ['proxies', proxies, [['true', true], ['10.0.0.0/8,::1', ['10.0.0.0/8', '::1']], ['10.0.0.0/a', undefined], ['proxy', undefined]]],
+  [
+    'proxies',
+    proxies,
+    [
+      ['true', true],
+      ['10.0.0.0/8,::1', ['10.0.0.0/8', '::1']],
+      ['10.0.0.0/a', undefined],
+      ['proxy', undefined],
+    ],
+  ],
 ];
 
 describe.each(cases)('%s', (_name, kind, values) => {

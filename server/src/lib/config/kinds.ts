@@ -67,7 +67,8 @@ export const origins: Kind<string[]> = {
     listOf(raw, (item) => {
       if (item === '*') return item;
       const address = webAddress(item.replace('*', 'wildcard'));
-      if (address === undefined || address.pathname !== '/' || address.search !== '' || address.hash !== '') return undefined;
+      if (address === undefined || address.pathname !== '/' || address.search !== '' || address.hash !== '')
+        return undefined;
       return item.includes('*') ? item : address.origin;
     }),
 };
@@ -121,7 +122,10 @@ export const moduleLevels: Kind<Record<string, Level>> = {
   expects: `module=level pairs such as payments=debug,ledger=warn, each level ${level.expects}`,
   parse: (raw) => {
     const pairs = pairsOf(raw)?.map(([name, word]) => [moduleOf(name), level.parse(word)] as const);
-    if (pairs?.every((pair): pair is readonly [string, Level] => pair[0] !== '' && pair[1] !== undefined) !== true) {
+    if (
+      pairs?.every((pair): pair is readonly [string, Level] => pair[0] !== '' && pair[1] !== undefined) !==
+      true
+    ) {
       return undefined;
     }
     return Object.fromEntries(pairs);
@@ -150,7 +154,11 @@ const textOf = (raw: unknown): string | undefined => {
 
 /** The items of a YAML list or of a comma-separated text; `undefined` when one of them is refused. */
 const listOf = <T>(raw: unknown, parse: (item: string) => T | undefined): T[] | undefined => {
-  const items = Array.isArray(raw) ? raw : typeof raw === 'string' ? raw.split(',').filter((item) => item.trim() !== '') : undefined;
+  const items = Array.isArray(raw)
+    ? raw
+    : typeof raw === 'string'
+      ? raw.split(',').filter((item) => item.trim() !== '')
+      : undefined;
   const parsed = items?.map((item) => parse(textOf(item) ?? ''));
   return parsed?.every((item) => item !== undefined) === true ? parsed : undefined;
 };
@@ -173,5 +181,7 @@ const keyBytes = (value: string): Buffer => {
   const plain = Buffer.from(value, 'utf8');
   if (plain.length === 32) return plain;
   const decoded = Buffer.from(value, 'base64');
-  return decoded.toString('base64').replace(/=+$/, '') === value.replace(/=+$/, '') ? decoded : Buffer.alloc(0);
+  return decoded.toString('base64').replace(/=+$/, '') === value.replace(/=+$/, '')
+    ? decoded
+    : Buffer.alloc(0);
 };

@@ -22,7 +22,9 @@ export const effectiveSettings = ({ config, values, sources }: Inspection): Effe
 export const tableOf = (effective: readonly EffectiveSetting[]): string => {
   const lines = effective.map(({ path, value, source }) => [path, textOf(value), source]);
   const widths = [0, 1].map((column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  return lines.map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  ')).join('\n');
+  return lines
+    .map((line) => line.map((cell, column) => cell.padEnd(widths[column] ?? 0)).join('  '))
+    .join('\n');
 };
 
 /** A value as a variable would give it. */

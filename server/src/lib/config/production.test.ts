@@ -60,7 +60,12 @@ test("guide 004's dry run passes, with warnings", () => {
       'unreadable; set PAYMENTS_ENCRYPTION_MASTER_KEY',
     selfSigned,
   ]);
-  expect(config.server).toMatchObject({ host: '0.0.0.0', port: 443, healthPort: 8080, publicUrl: 'https://localhost' });
+  expect(config.server).toMatchObject({
+    host: '0.0.0.0',
+    port: 443,
+    healthPort: 8080,
+    publicUrl: 'https://localhost',
+  });
   expect(config.database).toMatchObject({ host: 'localhost', sslMode: 'disable' });
 });
 
@@ -88,13 +93,28 @@ describe('start-up validation fails with', () => {
   test.each<[message: string, changed: () => Env]>([
     ['database.password required in production', () => ({ PAYMENTS_DATABASE_PASSWORD: '' })],
     ['auth.jwt_secret required in production', () => ({ PAYMENTS_AUTH_JWT_SECRET: '' })],
-    ['auth.jwt_secret must be at least 32 characters', () => ({ PAYMENTS_AUTH_JWT_SECRET: 'only-thirty-one-characters-long' })],
+    [
+      'auth.jwt_secret must be at least 32 characters',
+      () => ({ PAYMENTS_AUTH_JWT_SECRET: 'only-thirty-one-characters-long' }),
+    ],
     ['server.tls.enabled must be true in production', () => ({ PAYMENTS_SERVER_TLS_ENABLED: 'false' })],
     ['server.tls.enabled must be true in production', () => ({ PAYMENTS_SERVER_TLS_ENABLED: undefined })],
-    ['server.tls.cert_file not found: /path/to/cert.pem', () => ({ PAYMENTS_SERVER_TLS_CERT_FILE: '/path/to/cert.pem' })],
-    ['server.tls.key_file not found: /path/to/key.pem', () => ({ PAYMENTS_SERVER_TLS_KEY_FILE: '/path/to/key.pem' })],
-    ['server.tls.cert_file required when server.tls.enabled is true', () => ({ PAYMENTS_SERVER_TLS_CERT_FILE: '' })],
-    ['server.tls.key_file required when server.tls.enabled is true', () => ({ PAYMENTS_SERVER_TLS_KEY_FILE: '' })],
+    [
+      'server.tls.cert_file not found: /path/to/cert.pem',
+      () => ({ PAYMENTS_SERVER_TLS_CERT_FILE: '/path/to/cert.pem' }),
+    ],
+    [
+      'server.tls.key_file not found: /path/to/key.pem',
+      () => ({ PAYMENTS_SERVER_TLS_KEY_FILE: '/path/to/key.pem' }),
+    ],
+    [
+      'server.tls.cert_file required when server.tls.enabled is true',
+      () => ({ PAYMENTS_SERVER_TLS_CERT_FILE: '' }),
+    ],
+    [
+      'server.tls.key_file required when server.tls.enabled is true',
+      () => ({ PAYMENTS_SERVER_TLS_KEY_FILE: '' }),
+    ],
     [
       'server.tls.key_file does not belong to server.tls.cert_file',
       () => ({ PAYMENTS_SERVER_TLS_KEY_FILE: join(other, 'key.pem') }),
@@ -119,7 +139,10 @@ describe('start-up validation fails with', () => {
       'encryption.master_key is a published example: make one with openssl rand -base64 32',
       () => ({ PAYMENTS_ENCRYPTION_MASTER_KEY: '', ENCRYPTION_KEY: 'your-32-character-encryption-key' }),
     ],
-    ['metrics.token is a credential that Florin ships for development', () => ({ PAYMENTS_METRICS_TOKEN: 'test-key' })],
+    [
+      'metrics.token is a credential that Florin ships for development',
+      () => ({ PAYMENTS_METRICS_TOKEN: 'test-key' }),
+    ],
     [
       'auth.jwt_secret is a credential that Florin ships for development',
       () => ({ PAYMENTS_AUTH_JWT_SECRET: `florindev/${'x7'.repeat(20)}` }),
@@ -147,7 +170,9 @@ describe('start-up validation fails with', () => {
   test('files that hold no certificate and no key', () => {
     const text = join(folder, 'text.pem');
     writeFileSync(text, 'hello', { mode: 0o600 });
-    expect(faultsOf({ ...good(), PAYMENTS_SERVER_TLS_CERT_FILE: text, PAYMENTS_SERVER_TLS_KEY_FILE: text })).toEqual([
+    expect(
+      faultsOf({ ...good(), PAYMENTS_SERVER_TLS_CERT_FILE: text, PAYMENTS_SERVER_TLS_KEY_FILE: text }),
+    ).toEqual([
       `server.tls.cert_file is not a PEM certificate: ${text}`,
       `server.tls.key_file is not a PEM private key without a passphrase: ${text}`,
     ]);
@@ -157,8 +182,12 @@ describe('start-up validation fails with', () => {
   });
 
   test('a certificate that is not valid now', () => {
-    expect(faultsOf(good(), { clock: manualClock('2000-01-01') })[0]).toMatch(/^server.tls.cert_file is not valid before 2/);
-    expect(faultsOf(good(), { clock: manualClock('2900-01-01') })[0]).toMatch(/^server.tls.cert_file expired on 2\d{3}-/);
+    expect(faultsOf(good(), { clock: manualClock('2000-01-01') })[0]).toMatch(
+      /^server.tls.cert_file is not valid before 2/,
+    );
+    expect(faultsOf(good(), { clock: manualClock('2900-01-01') })[0]).toMatch(
+      /^server.tls.cert_file expired on 2\d{3}-/,
+    );
   });
 });
 
@@ -169,7 +198,10 @@ describe('start-up validation warns about', () => {
   });
 
   test.each<[message: string, changed: Env]>([
-    ['database.password is weak: make one with openssl rand -base64 32', { PAYMENTS_DATABASE_PASSWORD: 'password1234' }],
+    [
+      'database.password is weak: make one with openssl rand -base64 32',
+      { PAYMENTS_DATABASE_PASSWORD: 'password1234' },
+    ],
     ['redis.password is weak: make one with openssl rand -base64 32', { PAYMENTS_REDIS_PASSWORD: 'short' }],
     [
       'auth.jwt_secret has fewer than 48 characters: make one with openssl rand -base64 48',
@@ -188,7 +220,10 @@ describe('start-up validation warns about', () => {
       'redis.tls is false: passwords and tokens travel to redis.internal unencrypted',
       { REDIS_HOST: 'redis.internal', PAYMENTS_REDIS_TLS: 'false', REDIS_PASSWORD: 'n0tGuessed-either' },
     ],
-    ['redis.password is not set: whoever reaches redis.internal can read and write it', { REDIS_HOST: 'redis.internal' }],
+    [
+      'redis.password is not set: whoever reaches redis.internal can read and write it',
+      { REDIS_HOST: 'redis.internal' },
+    ],
   ])('%s', (message, changed) => {
     expect(warningsOf({ ...good(), ...changed })).toEqual([message]);
   });
@@ -199,8 +234,14 @@ describe('start-up validation warns about', () => {
     execFileSync(script, ['--directory', loose]);
     const keyFile = join(loose, 'key.pem');
     chmodSync(keyFile, 0o604);
-    const env = { ...good(), PAYMENTS_SERVER_TLS_CERT_FILE: join(loose, 'cert.pem'), PAYMENTS_SERVER_TLS_KEY_FILE: keyFile };
-    expect(warningsOf(env)).toEqual([`server.tls.key_file may be read by everyone on this machine: chmod 600 ${keyFile}`]);
+    const env = {
+      ...good(),
+      PAYMENTS_SERVER_TLS_CERT_FILE: join(loose, 'cert.pem'),
+      PAYMENTS_SERVER_TLS_KEY_FILE: keyFile,
+    };
+    expect(warningsOf(env)).toEqual([
+      `server.tls.key_file may be read by everyone on this machine: chmod 600 ${keyFile}`,
+    ]);
     chmodSync(keyFile, 0o640);
     expect(warningsOf(env)).toEqual([]);
   });
@@ -229,19 +270,27 @@ describe('validation is per service', () => {
   test('a migration needs the database only', () => {
     const env = { ENV: 'prod', PAYMENTS_DATABASE_PASSWORD: 'n0tGuessed-at-All' };
     expect(faultsOf(env, { service: 'cli' })).toEqual([]);
-    expect(faultsOf({ ENV: 'prod' }, { service: 'cli' })).toEqual(['database.password required in production']);
+    expect(faultsOf({ ENV: 'prod' }, { service: 'cli' })).toEqual([
+      'database.password required in production',
+    ]);
   });
 });
 
 describe('other environments', () => {
   test('need neither TLS nor a password, and forgive example secrets', () => {
-    const env = { ENV: 'dev', JWT_SECRET: 'your-32-character-jwt-secret-key', PAYMENTS_METRICS_TOKEN: 'test-key' };
+    const env = {
+      ENV: 'dev',
+      JWT_SECRET: 'your-32-character-jwt-secret-key',
+      PAYMENTS_METRICS_TOKEN: 'test-key',
+    };
     expect(inspect(env)).toMatchObject({ faults: [], warnings: [] });
   });
 
   test('need a JWT secret of 32 characters too', () => {
     expect(faultsOf({ ENV: 'staging' })).toEqual(['auth.jwt_secret required in staging']);
-    expect(faultsOf({ ENV: 'dev', JWT_SECRET: 'short' })).toEqual(['auth.jwt_secret must be at least 32 characters']);
+    expect(faultsOf({ ENV: 'dev', JWT_SECRET: 'short' })).toEqual([
+      'auth.jwt_secret must be at least 32 characters',
+    ]);
   });
 
   test('refuse a wildcard origin beside credentials', () => {
@@ -253,7 +302,12 @@ describe('other environments', () => {
   });
 
   test('staging encrypts what leaves the machine, too', () => {
-    const { config } = inspect({ ENV: 'staging', JWT_SECRET: jwtSecret, DB_HOST: '10.0.0.5', REDIS_HOST: '127.0.0.1' });
+    const { config } = inspect({
+      ENV: 'staging',
+      JWT_SECRET: jwtSecret,
+      DB_HOST: '10.0.0.5',
+      REDIS_HOST: '127.0.0.1',
+    });
     expect([config.database.sslMode, config.redis.tls]).toEqual(['verify-full', false]);
   });
 });
@@ -267,9 +321,13 @@ describe('scripts/generate-dev-certs.sh', () => {
   test('keeps what exists unless --force is given', () => {
     const written = (): number => statSync(key).ino;
     const first = written();
-    expect(execFileSync(script, ['--directory', join(folder, 'certs')], { encoding: 'utf8' })).toMatch(/^Kept .* --force/);
+    expect(execFileSync(script, ['--directory', join(folder, 'certs')], { encoding: 'utf8' })).toMatch(
+      /^Kept .* --force/,
+    );
     expect(written()).toBe(first);
-    const told = execFileSync(script, ['--directory', join(folder, 'certs'), '--force'], { encoding: 'utf8' });
+    const told = execFileSync(script, ['--directory', join(folder, 'certs'), '--force'], {
+      encoding: 'utf8',
+    });
     expect(told).toContain(`export PAYMENTS_SERVER_TLS_CERT_FILE=${certificate}`);
     expect(written()).not.toBe(first);
   });

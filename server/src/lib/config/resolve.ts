@@ -10,7 +10,9 @@ import { readYaml } from './yaml.ts';
 type OverrideValue = string | number | boolean | Secret | readonly string[];
 
 /** Values that the caller sets, by path; they win over every other source. `source` says where they come from. */
-export type Overrides = { readonly [Path in SettingPath]?: OverrideValue | { value: OverrideValue; source: string } };
+export type Overrides = {
+  readonly [Path in SettingPath]?: OverrideValue | { value: OverrideValue; source: string };
+};
 
 export type Resolution = {
   /** Parsed values of the settings that the service reads; what nobody gave has its fixed default or is missing. */
@@ -23,7 +25,13 @@ export type Resolution = {
   warnings: string[];
 };
 
-type Inputs = { service: Service; environment: Environment; env: Env; directory: string; overrides: Overrides };
+type Inputs = {
+  service: Service;
+  environment: Environment;
+  env: Env;
+  directory: string;
+  overrides: Overrides;
+};
 
 /** Collects every source, lowest first: defaults, the environment's file, variables of any name, overrides. */
 export const resolve = ({ service, environment, env, directory, overrides }: Inputs): Resolution => {
@@ -53,7 +61,11 @@ const overrideOf = (path: SettingPath, overrides: Overrides): Given[] => {
   const override = overrides[path];
   if (override === undefined) return [];
   const isLabelled = typeof override === 'object' && 'source' in override;
-  return [isLabelled ? { path, raw: override.value, source: override.source } : { path, raw: override, source: 'override' }];
+  return [
+    isLabelled
+      ? { path, raw: override.value, source: override.source }
+      : { path, raw: override, source: 'override' },
+  ];
 };
 
 /** Takes over what one layer says about one setting. All of its names have to say the same. */
@@ -64,7 +76,10 @@ const take = (path: SettingPath, row: Setting, layer: Given[], resolution: Resol
   const other = readable.find(({ value }) => !isEqual(value, first?.value));
   const messages = parsed
     .filter(({ value }) => value === undefined)
-    .map(({ raw, source }) => `${path} must be ${row.kind.expects}${row.secret ? '' : `, got ${show(raw)}`} (${source})`);
+    .map(
+      ({ raw, source }) =>
+        `${path} must be ${row.kind.expects}${row.secret ? '' : `, got ${show(raw)}`} (${source})`,
+    );
   if (first !== undefined && other !== undefined) {
     const values = row.secret ? '' : `: ${show(first.raw)} and ${show(other.raw)}`;
     messages.push(`${first.source} and ${other.source} give different values for ${path}${values}`);

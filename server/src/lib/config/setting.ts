@@ -45,7 +45,10 @@ type TraitsOf<O> = {
 type Marks = { default?: unknown; computed?: unknown; requiredBy?: unknown; optional?: unknown };
 
 /** Declares a setting: its kind, then what else there is to know. */
-export const setting = <T, O extends Marks>(kind: Kind<T>, options: Options<T> & O): Setting<T, TraitsOf<O>> => {
+export const setting = <T, O extends Marks>(
+  kind: Kind<T>,
+  options: Options<T> & O,
+): Setting<T, TraitsOf<O>> => {
   const isFilled = 'default' in options || 'computed' in options || 'requiredBy' in options;
   const traits = { present: isFilled && options.optional !== true, computed: 'computed' in options };
   // `TraitsOf` is these tests as a type; TypeScript can't see that the two agree.

@@ -1,6 +1,20 @@
 import { services as everyone } from './environment.ts';
 import type { Service } from './environment.ts';
-import { choice, file, flag, integer, key, level, moduleLevels, origins, port, proxies, secret, text, url } from './kinds.ts';
+import {
+  choice,
+  file,
+  flag,
+  integer,
+  key,
+  level,
+  moduleLevels,
+  origins,
+  port,
+  proxies,
+  secret,
+  text,
+  url,
+} from './kinds.ts';
 import { alias, setting } from './setting.ts';
 
 /** Those that answer the public. */
@@ -220,7 +234,7 @@ export const settings = {
     aliases: [alias('001', 'REDIS_PASSWORD'), alias('002', 'REDIS_PASSWORD')],
   }),
   'redis.tls': setting(flag, {
-    doc: "Whether to speak TLS to Redis; its certificate is verified.",
+    doc: 'Whether to speak TLS to Redis; its certificate is verified.',
     services: internal,
     computed: '`true` in staging and production when the host is not loopback',
   }),
@@ -260,11 +274,7 @@ export const settings = {
     doc: 'Requests per window, of one credential, else of one address. Health checks do not count.',
     services: edge,
     default: 100,
-    aliases: [
-      alias('001', 'RATIONALE_LIMIT'),
-      alias('001', 'RATE_LIMIT'),
-      alias('003', 'RATE_LIMIT_MAX'),
-    ],
+    aliases: [alias('001', 'RATIONALE_LIMIT'), alias('001', 'RATE_LIMIT'), alias('003', 'RATE_LIMIT_MAX')],
   }),
   'rate_limit.window_ms': setting(integer({ min: 1000, max: 86_400_000 }), {
     doc: 'The length of the window.',

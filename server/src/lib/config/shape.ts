@@ -19,11 +19,17 @@ type CamelCase<Text extends string> = Text extends `${infer Head}_${infer Rest}`
   : Text;
 
 /** The intersection of the members of a union. */
-type Together<Union> = (Union extends unknown ? (member: Union) => void : never) extends (all: infer All) => void
+type Together<Union> = (Union extends unknown ? (member: Union) => void : never) extends (
+  all: infer All,
+) => void
   ? All
   : never;
 
-type Expand<T> = T extends Secret | readonly unknown[] ? T : T extends object ? { [K in keyof T]: Expand<T[K]> } : T;
+type Expand<T> = T extends Secret | readonly unknown[]
+  ? T
+  : T extends object
+    ? { [K in keyof T]: Expand<T[K]> }
+    : T;
 
 /** Puts values by path into the nested object; those that are `undefined` are left out. */
 export const nest = (values: ReadonlyMap<string, unknown>): Record<string, unknown> => {
@@ -44,4 +50,5 @@ const branch = (parent: Record<string, unknown>, name: string): Record<string, u
   return parent[name] as Record<string, unknown>;
 };
 
-const camelCase = (name: string): string => name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+const camelCase = (name: string): string =>
+  name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());

@@ -10,7 +10,11 @@ import type { SettingPath } from './settings.ts';
 /** A value as somebody gave it, and the name under which. */
 export type Given = { path: SettingPath; raw: unknown; source: string };
 
-export type Findings = { given: Given[]; faults: { path?: SettingPath; message: string }[]; warnings: string[] };
+export type Findings = {
+  given: Given[];
+  faults: { path?: SettingPath; message: string }[];
+  warnings: string[];
+};
 
 /** The table's rows, with their paths typed. */
 export const rows: readonly (readonly [SettingPath, Setting])[] =
@@ -46,12 +50,18 @@ const readName = (env: Env, name: string, path: SettingPath, findings: Findings)
 };
 
 /** The content of the file that `<name>_FILE` names, without the line break at its end. */
-const readNamedFile = (env: Env, name: string, path: SettingPath, { faults }: Findings): string | undefined => {
+const readNamedFile = (
+  env: Env,
+  name: string,
+  path: SettingPath,
+  { faults }: Findings,
+): string | undefined => {
   const file = env[`${name}_FILE`];
   if (!file) return undefined;
   try {
     const content = readFileSync(file, 'utf8').replace(/[\r\n]+$/, '');
-    if (content.trim() === '') faults.push({ path, message: `${path}: the file of ${name}_FILE is empty: ${file}` });
+    if (content.trim() === '')
+      faults.push({ path, message: `${path}: the file of ${name}_FILE is empty: ${file}` });
     return content.trim() === '' ? undefined : content;
   } catch (error) {
     faults.push({ path, message: `${path}: ${describeReadError(`the file of ${name}_FILE`, file, error)}` });
@@ -62,17 +72,24 @@ const readNamedFile = (env: Env, name: string, path: SettingPath, { faults }: Fi
 /** `<what> not found: /path`, or that it can't be read and why. */
 export const describeReadError = (what: string, file: string, error: unknown): string => {
   const code = error instanceof Error && 'code' in error ? String(error.code) : 'unknown error';
-  return /^(ENOENT|ENOTDIR)$/.test(code) ? `${what} not found: ${file}` : `${what} can't be read: ${file} (${code})`;
+  return /^(ENOENT|ENOTDIR)$/.test(code)
+    ? `${what} not found: ${file}`
+    : `${what} can't be read: ${file} (${code})`;
 };
 
 const readDatabaseUrl = (env: Env, findings: Findings): void => {
   const fromFile = readNamedFile(env, 'DATABASE_URL', 'database.host', findings);
-  for (const [source, text] of [['DATABASE_URL', env['DATABASE_URL']], ['DATABASE_URL_FILE', fromFile]] as const) {
+  for (const [source, text] of [
+    ['DATABASE_URL', env['DATABASE_URL']],
+    ['DATABASE_URL_FILE', fromFile],
+  ] as const) {
     if (!text) continue;
     const parsed = parseDatabaseUrl(text);
     if (parsed === undefined) {
       // The text is not shown: it may hold a password.
-      findings.faults.push({ message: `${source} must be a URL such as postgresql://user:password@host:5432/database` });
+      findings.faults.push({
+        message: `${source} must be a URL such as postgresql://user:password@host:5432/database`,
+      });
       continue;
     }
     for (const [path] of rows) {

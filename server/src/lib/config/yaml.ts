@@ -34,7 +34,9 @@ const readDocument = (file: string, source: string, { faults }: Findings): unkno
   try {
     return parse(content, { prettyErrors: false });
   } catch (error) {
-    faults.push({ message: `${source} is not YAML: ${error instanceof Error ? error.message : String(error)}` });
+    faults.push({
+      message: `${source} is not YAML: ${error instanceof Error ? error.message : String(error)}`,
+    });
     return undefined;
   }
 };
@@ -48,16 +50,30 @@ const walk = (entries: [string, unknown][], above: string, source: string, findi
     } else if (value !== null && typeof value === 'object' && !Array.isArray(value)) {
       walk(Object.entries(value), `${path}.`, source, findings);
     } else {
-      const meant = nearest(path, rows.map(([known]) => known));
-      findings.warnings.push(`${source}: ${path} is not a setting${meant === undefined ? '' : `; did you mean ${meant}?`}`);
+      const meant = nearest(
+        path,
+        rows.map(([known]) => known),
+      );
+      findings.warnings.push(
+        `${source}: ${path} is not a setting${meant === undefined ? '' : `; did you mean ${meant}?`}`,
+      );
     }
   }
 };
 
-const take = (path: SettingPath, isSecret: boolean, raw: unknown, source: string, findings: Findings): void => {
+const take = (
+  path: SettingPath,
+  isSecret: boolean,
+  raw: unknown,
+  source: string,
+  findings: Findings,
+): void => {
   if (raw === null || raw === '') return;
   if (isSecret) {
-    findings.faults.push({ path, message: `${source} must not hold ${path}: give secrets as variables or files` });
+    findings.faults.push({
+      path,
+      message: `${source} must not hold ${path}: give secrets as variables or files`,
+    });
     return;
   }
   findings.given.push({ path, raw, source });

@@ -15,7 +15,14 @@ test('an allowed origin may send what the API reads, and read what it answers', 
   expect(asked.headers.get('access-control-allow-origin')).toBe(origin);
   expect(asked.headers.get('access-control-allow-credentials')).toBe('true');
   expect(asked.headers.get('access-control-allow-methods')).toBe('GET, POST, PATCH, DELETE');
-  for (const name of ['Content-Type', 'Idempotency-Key', 'X-API-Key', 'X-Client-ID', 'X-Client-Secret', 'Authorization']) {
+  for (const name of [
+    'Content-Type',
+    'Idempotency-Key',
+    'X-API-Key',
+    'X-Client-ID',
+    'X-Client-Secret',
+    'Authorization',
+  ]) {
     expect(asked.headers.get('access-control-allow-headers')).toContain(name);
   }
   const sent = await fetch(server.url, { method: 'POST', headers: { origin } });
@@ -27,8 +34,16 @@ test('an allowed origin may send what the API reads, and read what it answers', 
 
 test('an unknown origin is refused with 403, before its request and in it', async () => {
   await using server = await testServer(mount);
-  for (const origin of ['https://malicious.com', 'https://shop.example.malicious.com', 'http://shop.example', 'null']) {
-    for (const options of [{ method: 'OPTIONS', headers: { origin, ...preflight } }, { method: 'POST', headers: { origin } }]) {
+  for (const origin of [
+    'https://malicious.com',
+    'https://shop.example.malicious.com',
+    'http://shop.example',
+    'null',
+  ]) {
+    for (const options of [
+      { method: 'OPTIONS', headers: { origin, ...preflight } },
+      { method: 'POST', headers: { origin } },
+    ]) {
       const response = await fetch(server.url, options);
       expect(response.status).toBe(403);
       expect(response.headers.has('access-control-allow-origin')).toBe(false);
@@ -48,5 +63,7 @@ test('* without credentials lets every origin in, * with credentials does not st
   const response = await fetch(server.url, { method: 'POST', headers: { origin: 'https://any.example' } });
   expect(response.headers.get('access-control-allow-origin')).toBe('*');
   expect(response.headers.has('access-control-allow-credentials')).toBe(false);
-  await expect(testServer(mount, { cors: { allowedOrigins: ['*'], allowCredentials: true } })).rejects.toThrow('credentials');
+  await expect(
+    testServer(mount, { cors: { allowedOrigins: ['*'], allowCredentials: true } }),
+  ).rejects.toThrow('credentials');
 });

@@ -71,6 +71,7 @@ const answerPreflight = (reply: FastifyReply): void => {
 };
 
 /** Browsers send `Origin` with writes of a page to its own server too. */
-const isOwn = (request: FastifyRequest, origin: string): boolean => origin === `${request.protocol}://${request.host}`;
+const isOwn = (request: FastifyRequest, origin: string): boolean =>
+  origin === `${request.protocol}://${request.host}`;
 
 const normalised = (origin: string): string => origin.toLowerCase().replace(/\/$/, '');

@@ -4,7 +4,9 @@ import type { FieldFault } from '../errors.ts';
 
 /** Turns what a JSON Schema check found into one readable fault a field. */
 export const faultsOf = (schema: TSchema, errors: readonly TValidationError[]): FieldFault[] => {
-  const unions = errors.filter((error) => isUnion(error)).map((error) => `${error.schemaPath}/${error.keyword}/`);
+  const unions = errors
+    .filter((error) => isUnion(error))
+    .map((error) => `${error.schemaPath}/${error.keyword}/`);
   const faults = errors
     .filter((error) => !unions.some((union) => error.schemaPath.startsWith(union)))
     .flatMap((error) => faultsOfOne(at(schema, error.schemaPath), error));
@@ -12,9 +14,8 @@ export const faultsOf = (schema: TSchema, errors: readonly TValidationError[]): 
 };
 
 /** The first fault of every field: `must not be empty` says enough, what else is wrong with nothing does not matter. */
-export const oneEach = (faults: readonly FieldFault[]): FieldFault[] => [
-  ...new Map(faults.toReversed().map((fault) => [fault.field, fault])).values(),
-].toReversed();
+export const oneEach = (faults: readonly FieldFault[]): FieldFault[] =>
+  [...new Map(faults.toReversed().map((fault) => [fault.field, fault])).values()].toReversed();
 
 const isUnion = (error: TValidationError): boolean => error.keyword === 'anyOf' || error.keyword === 'oneOf';
 
@@ -23,21 +24,28 @@ type Keywords = Record<string, unknown>;
 
 const faultsOfOne = (schema: Keywords, error: TValidationError): FieldFault[] => {
   const field = fieldOf(error.instancePath);
-  const within = (name: string): string => (field === 'body' ? shortened(name) : `${field}.${shortened(name)}`);
-  switch (error.keyword) {
+  // As text: the keywords are many, and what is not named here has one message each.
+  const keyword: string = error.keyword;
+  const each = (message: string): FieldFault[] =>
+    namesOf(error).map((name) => ({
+      field: field === 'body' ? shortened(name) : `${field}.${shortened(name)}`,
+      message,
+    }));
+  switch (keyword) {
     case 'required':
     case 'dependentRequired':
-      return namesOf(error).map((name) => ({ field: within(name), message: 'is required' }));
+      return each('is required');
     case 'additionalProperties':
     case 'unevaluatedProperties':
       // Where further members are allowed in some form, what is wrong with them is reported on its own.
-      if (schema[error.keyword] !== false) return [];
-      return namesOf(error).map((name) => ({ field: within(name), message: 'is not a known field' }));
+      return schema[keyword] === false ? each('is not a known field') : [];
     case 'boolean':
     case 'propertyNames':
       return [];
-    default:
-      return [{ field, message: `${error.schemaPath.endsWith('/propertyNames') ? 'its name ' : ''}${messageOf(schema, error)}` }];
+    default: {
+      const subject = error.schemaPath.endsWith('/propertyNames') ? 'its name ' : '';
+      return [{ field, message: subject + messageOf(schema, error) }];
+    }
   }
 };
 
@@ -47,48 +55,33 @@ const namesOf = (error: TValidationError): string[] =>
     Array.isArray(value) ? value.filter((name) => typeof name === 'string') : [],
   );
 
-const messageOf = (schema: Keywords, error: TValidationError): string => {
-  const limit = String(schema[error.keyword]);
+const messageOf = (schema: Keywords, { keyword }: { keyword: string }): string => {
+  const limit = String(schema[keyword]);
+  if (keyword === 'minLength' && limit === '1') return 'must not be empty';
+  const bound = bounds[keyword];
+  if (bound !== undefined) return bound.replace('%', limit);
+  if (keyword === 'type') return `must be ${typesOf(schema)}`;
   const expected = schema['x-expected'];
-  switch (error.keyword) {
-    case 'type':
-      return `must be ${typesOf(schema)}`;
-    case 'minLength':
-      return limit === '1' ? 'must not be empty' : `must be at least ${limit} characters long`;
-    case 'maxLength':
-      return `must be at most ${limit} characters long`;
-    case 'minimum':
-      return `must be at least ${limit}`;
-    case 'maximum':
-      return `must be at most ${limit}`;
-    case 'exclusiveMinimum':
-      return `must be greater than ${limit}`;
-    case 'exclusiveMaximum':
-      return `must be less than ${limit}`;
-    case 'multipleOf':
-      return `must be a multiple of ${limit}`;
-    case 'minItems':
-      return `must have at least ${limit} items`;
-    case 'maxItems':
-      return `must have at most ${limit} items`;
-    case 'minProperties':
-      return `must have at least ${limit} members`;
-    case 'maxProperties':
-      return `must have at most ${limit} members`;
-    case 'uniqueItems':
-      return 'must not have the same item twice';
-    case 'enum':
-    case 'const':
-    case 'anyOf':
-    case 'oneOf':
-      return typeof expected === 'string' ? `must be ${expected}` : `must be ${alternativesOf(schema)}`;
-    case 'format':
-      return `must be ${typeof expected === 'string' ? expected : `a valid ${String(schema['format'])}`}`;
-    case 'pattern':
-      return typeof expected === 'string' ? `must be ${expected}` : `must match ${String(schema['pattern'])}`;
-    default:
-      return 'is not valid';
-  }
+  if (typeof expected === 'string') return `must be ${expected}`;
+  if (keyword === 'format') return `must be a valid ${String(schema['format'])}`;
+  if (keyword === 'pattern') return `must match ${String(schema['pattern'])}`;
+  return alternativesOf(schema) ?? 'is not valid';
+};
+
+/** What the keywords say whose value is a number. */
+const bounds: Record<string, string | undefined> = {
+  minLength: 'must be at least % characters long',
+  maxLength: 'must be at most % characters long',
+  minimum: 'must be at least %',
+  maximum: 'must be at most %',
+  exclusiveMinimum: 'must be greater than %',
+  exclusiveMaximum: 'must be less than %',
+  multipleOf: 'must be a multiple of %',
+  minItems: 'must have at least % items',
+  maxItems: 'must have at most % items',
+  minProperties: 'must have at least % members',
+  maxProperties: 'must have at most % members',
+  uniqueItems: 'must not have the same item twice',
 };
 
 const typeNames: Record<string, string> = {
@@ -107,8 +100,11 @@ const typesOf = (schema: Keywords): string =>
     .map((type) => typeNames[String(type)] ?? 'of another type')
     .join(' or ');
 
-const alternativesOf = (schema: Keywords): string => {
-  const branches = [schema['anyOf'], schema['oneOf']].flatMap((list) => (Array.isArray(list) ? list : [])).map(keywords);
+/** The values and types that an enumeration or a union allows. */
+const alternativesOf = (schema: Keywords): string | undefined => {
+  const branches = [schema['anyOf'], schema['oneOf']]
+    .flatMap((list) => (Array.isArray(list) ? list : []))
+    .map(keywords);
   const values = [
     ...('const' in schema ? [schema['const']] : []),
     ...(Array.isArray(schema['enum']) ? schema['enum'] : []),
@@ -116,14 +112,18 @@ const alternativesOf = (schema: Keywords): string => {
   ];
   const types = branches.filter((branch) => !('const' in branch)).map(typesOf);
   const texts = [...values.map((value) => JSON.stringify(value)), ...new Set(types)];
-  return texts.length > 1 && types.length === 0 ? `one of ${texts.join(', ')}` : texts.join(' or ');
+  if (texts.length === 0) return undefined;
+  return texts.length > 1 && types.length === 0
+    ? `must be one of ${texts.join(', ')}`
+    : `must be ${texts.join(' or ')}`;
 };
 
 const at = (schema: TSchema, pointer: string): Keywords =>
   steps(pointer.slice(1)).reduce<Keywords>((inner, step) => keywords(inner[step]), keywords(schema));
 
 // A schema is an object of keywords; whatever else a pointer meets (`false`, a missing member) has none.
-const keywords = (value: unknown): Keywords => (typeof value === 'object' && value !== null ? (value as Keywords) : {});
+const keywords = (value: unknown): Keywords =>
+  typeof value === 'object' && value !== null ? (value as Keywords) : {};
 
 const steps = (pointer: string): string[] =>
   pointer

@@ -9,12 +9,17 @@ import type { Counters } from '../cache.ts';
 
 const limited = (options: { max: number; windowMs: number; counters?: Counters | undefined }) =>
   testServer((app: App) => {
-    limitRequests(app, { counters: undefined, ...options, keyOf: (request) => request.headers['x-api-key']?.toString() });
+    limitRequests(app, {
+      counters: undefined,
+      ...options,
+      keyOf: (request) => request.headers['x-api-key']?.toString(),
+    });
     app.get('/', { config: { requires: 'public' } }, () => 'ok');
     app.get('/health', { config: { requires: 'public', probe: true } }, () => 'ok');
   });
 
-const ask = (url: string, key?: string) => fetch(url, { headers: key === undefined ? {} : { 'x-api-key': key } });
+const ask = (url: string, key?: string) =>
+  fetch(url, { headers: key === undefined ? {} : { 'x-api-key': key } });
 
 describe('requests', () => {
   test('within the limit, every answer says how many are left', async () => {
@@ -32,7 +37,10 @@ describe('requests', () => {
     await ask(server.url);
     const refused = await ask(server.url);
     expect(refused.status).toBe(429);
-    expect(await refused.json()).toMatchObject({ code: 'rate_limited', error: 'Too many requests from this IP' });
+    expect(await refused.json()).toMatchObject({
+      code: 'rate_limited',
+      error: 'Too many requests from this IP',
+    });
     const retryAfterS = Number(refused.headers.get('retry-after'));
     const resetS = Number(/t=(\d+)/.exec(refused.headers.get('ratelimit') ?? '')?.[1]);
     expect(retryAfterS).toBeGreaterThanOrEqual(resetS);

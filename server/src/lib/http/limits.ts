@@ -18,7 +18,11 @@ type Usage = { allowed: boolean; remaining: number; resetAfterS: number };
 
 /** A limit that counts by key; `name` keeps the counts of different limits apart. */
 const createLimit = (name: string, { max, windowMs, counters }: LimitOptions) => {
-  const bounds = { keyPrefix: `limit:${name}`, points: max, duration: Math.max(1, Math.ceil(windowMs / 1000)) };
+  const bounds = {
+    keyPrefix: `limit:${name}`,
+    points: max,
+    duration: Math.max(1, Math.ceil(windowMs / 1000)),
+  };
   const own = new RateLimiterMemory(bounds);
   const limiter = counters
     ? new RateLimiterRedis({
@@ -60,7 +64,8 @@ export const limitRequests = (
     const credential = options.keyOf(request);
     const usage = await limit.consume(credential ?? addressKey(request.ip));
     describe(reply, limit, usage);
-    if (!usage.allowed) throw tooMany(credential === undefined ? 'from this IP' : 'with this credential', usage.resetAfterS);
+    if (!usage.allowed)
+      throw tooMany(credential === undefined ? 'from this IP' : 'with this credential', usage.resetAfterS);
   });
 };
 
@@ -102,5 +107,9 @@ export const addressKey = (address: string): string => {
   if (!ipaddr.isValid(address)) return address;
   const parsed = ipaddr.process(address);
   if (parsed.kind() === 'ipv4') return parsed.toString();
-  return `${parsed.toByteArray().slice(0, 8).map((byte) => byte.toString(16).padStart(2, '0')).join('')}/64`;
+  return `${parsed
+    .toByteArray()
+    .slice(0, 8)
+    .map((byte) => byte.toString(16).padStart(2, '0'))
+    .join('')}/64`;
 };

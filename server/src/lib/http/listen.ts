@@ -21,7 +21,8 @@ export const startListening = async (
   await app.ready();
   const taken = await listen(app.server, { host, port });
   const addr = addrOf({ host, port: taken });
-  if (app.server instanceof SecureServer) log.info({ addr, tls_version: tls?.minVersion ?? '1.3' }, 'Starting HTTPS server');
+  if (app.server instanceof SecureServer)
+    log.info({ addr, tls_version: tls?.minVersion ?? '1.3' }, 'Starting HTTPS server');
   else log.info({ addr }, 'Starting HTTP server');
   return { host, port: taken, stop: () => app.close() };
 };

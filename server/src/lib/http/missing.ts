@@ -8,10 +8,15 @@ const methods: readonly HTTPMethods[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 
 export const answerMissing = (app: FastifyInstance): void => {
   app.setNotFoundHandler((request, reply) => {
     const allowed = allowedMethods(app, request);
-    if (allowed.length === 0) return sendProblem(request, reply, new AppError('not_found', 'There is nothing at this path.'));
+    if (allowed.length === 0)
+      return sendProblem(request, reply, new AppError('not_found', 'There is nothing at this path.'));
     reply.header('allow', [...allowed, 'OPTIONS'].join(', '));
     if (request.method === 'OPTIONS') return emptyAnswer(reply);
-    return sendProblem(request, reply, new AppError('method_not_allowed', `Use ${allowed.join(' or ')} here.`));
+    return sendProblem(
+      request,
+      reply,
+      new AppError('method_not_allowed', `Use ${allowed.join(' or ')} here.`),
+    );
   });
 };
 

@@ -48,7 +48,10 @@ export const decodeCursor = <Shape extends TSchema>(
 ): Static<Shape> | undefined => {
   if (cursor === undefined) return undefined;
   const position = parsed(Buffer.from(cursor, 'base64url').toString('utf8'));
-  if (!Value.Check(schema, position) || Buffer.from(JSON.stringify(position)).toString('base64url') !== cursor) {
+  if (
+    !Value.Check(schema, position) ||
+    Buffer.from(JSON.stringify(position)).toString('base64url') !== cursor
+  ) {
     throw invalidField('cursor', 'is not a `next_cursor` that this list gave out');
   }
   return position;

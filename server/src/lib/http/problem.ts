@@ -16,7 +16,9 @@ export const problemOf = (error: AppError, requestId: string): Problem => ({
   code: error.code,
   request_id: requestId,
   error: error.message,
-  ...(error.faults === undefined ? {} : { errors: error.faults.map(({ field, message }) => ({ field, message })) }),
+  ...(error.faults === undefined
+    ? {}
+    : { errors: error.faults.map(({ field, message }) => ({ field, message })) }),
 });
 
 /** Answers a request with what went wrong. Errors that are nobody's refusal are logged whole and shown as 500. */
@@ -42,26 +44,53 @@ export const problemHeaders = (error: AppError): Record<string, string> => ({
 export const refusalOf = (thrown: unknown): AppError => {
   if (thrown instanceof AppError) return thrown;
   const known = frameworkRefusals[codeOf(thrown)];
-  if (known) return new AppError(known.code, known.text, { cause: thrown, ...(known.fault ? bodyFault(known.fault) : {}) });
+  if (known)
+    return new AppError(known.code, known.text, {
+      cause: thrown,
+      ...(known.fault ? bodyFault(known.fault) : {}),
+    });
   const code = codesByStatus[statusOf(thrown)];
   if (code) return new AppError(code, `${errorKinds[code].title}.`, { cause: thrown });
-  return new AppError('internal_error', 'Something went wrong on our side. Quote the request id when you ask for help.', {
-    cause: thrown,
-  });
+  return new AppError(
+    'internal_error',
+    'Something went wrong on our side. Quote the request id when you ask for help.',
+    {
+      cause: thrown,
+    },
+  );
 };
 
 type Refusal = { code: ErrorCode; text: string; fault?: string };
 
 /** The errors of Fastify and of Node's HTTP parser that a caller can cause, by their code. */
 const frameworkRefusals: Record<string, Refusal | undefined> = {
-  FST_ERR_CTP_INVALID_MEDIA_TYPE: { code: 'unsupported_media_type', text: 'Send the body as application/json.' },
-  FST_ERR_CTP_INVALID_JSON_BODY: { code: 'invalid_request', text: 'The body is not valid JSON.', fault: 'must be valid JSON' },
-  FST_ERR_CTP_INVALID_CONTENT_LENGTH: { code: 'invalid_request', text: 'The body is not as long as Content-Length says.' },
-  FST_ERR_CTP_BODY_TOO_LARGE: { code: 'body_too_large', text: 'The body is larger than this service accepts.' },
+  FST_ERR_CTP_INVALID_MEDIA_TYPE: {
+    code: 'unsupported_media_type',
+    text: 'Send the body as application/json.',
+  },
+  FST_ERR_CTP_INVALID_JSON_BODY: {
+    code: 'invalid_request',
+    text: 'The body is not valid JSON.',
+    fault: 'must be valid JSON',
+  },
+  FST_ERR_CTP_INVALID_CONTENT_LENGTH: {
+    code: 'invalid_request',
+    text: 'The body is not as long as Content-Length says.',
+  },
+  FST_ERR_CTP_BODY_TOO_LARGE: {
+    code: 'body_too_large',
+    text: 'The body is larger than this service accepts.',
+  },
   FST_ERR_BAD_URL: { code: 'invalid_request', text: 'The URL is not validly encoded.' },
   FST_ERR_MAX_PARAM_LENGTH: { code: 'not_found', text: 'No such object.' },
-  HPE_HEADER_OVERFLOW: { code: 'headers_too_large', text: 'The header fields are larger than this service accepts.' },
-  HPE_CHUNK_EXTENSIONS_OVERFLOW: { code: 'body_too_large', text: 'The chunk extensions are larger than this service accepts.' },
+  HPE_HEADER_OVERFLOW: {
+    code: 'headers_too_large',
+    text: 'The header fields are larger than this service accepts.',
+  },
+  HPE_CHUNK_EXTENSIONS_OVERFLOW: {
+    code: 'body_too_large',
+    text: 'The chunk extensions are larger than this service accepts.',
+  },
   ERR_HTTP_REQUEST_TIMEOUT: { code: 'request_timeout', text: 'The request did not arrive in time.' },
 };
 

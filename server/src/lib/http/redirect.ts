@@ -52,7 +52,8 @@ const redirect = (request: IncomingMessage, response: ServerResponse, httpsPort:
   response.end(JSON.stringify(problemOf(refusal, requestId)));
 };
 
-const hostForm = /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
+const hostForm =
+  /^([A-Za-z0-9](?:[A-Za-z0-9.-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?$/;
 
 /** Where a request should go instead; nothing when its host could lead somewhere else than it says. */
 const secureLocation = (request: IncomingMessage, httpsPort: number): string | undefined => {

@@ -12,7 +12,10 @@ export const recordRequests = (app: FastifyInstance, metrics: Metrics): void => 
     const { statusCode: status, elapsedTime: durationMs } = reply;
     metrics.observe({ method, route, status, durationMs });
     const level = request.routeOptions.config?.probe === true && status < 500 ? 'debug' : 'info';
-    request.log[level]({ ...lineOf(request), route, status, duration_ms: Math.round(durationMs * 100) / 100 }, 'request');
+    request.log[level](
+      { ...lineOf(request), route, status, duration_ms: Math.round(durationMs * 100) / 100 },
+      'request',
+    );
     done();
   });
 };

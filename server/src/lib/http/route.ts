@@ -32,7 +32,8 @@ export const declareRoutes = (app: FastifyInstance): void => {
   app.decorateRequest('knownCaller', undefined);
   app.decorateRequest('caller', {
     getter(this: FastifyRequest) {
-      if (!this.knownCaller) throw new Error(`${this.routeOptions.url ?? this.url} reads a caller that nobody proved`);
+      if (!this.knownCaller)
+        throw new Error(`${this.routeOptions.url ?? this.url} reads a caller that nobody proved`);
       return this.knownCaller;
     },
     setter(this: FastifyRequest, caller: Caller) {
@@ -41,7 +42,9 @@ export const declareRoutes = (app: FastifyInstance): void => {
   });
   app.addHook('onRoute', (route) => {
     if (route.config?.requires === undefined) {
-      throw new Error(`${String(route.method)} ${route.url} does not say who may call it: config.requires is missing`);
+      throw new Error(
+        `${String(route.method)} ${route.url} does not say who may call it: config.requires is missing`,
+      );
     }
   });
 };
@@ -65,5 +68,8 @@ export const idempotencyKeyOf = (request: FastifyRequest): string | undefined =>
   const key = request.headers['idempotency-key'];
   if (key === undefined) return undefined;
   if (typeof key === 'string' && visibleAscii.test(key)) return key;
-  throw invalidField('Idempotency-Key', 'must be 1 to 255 visible ASCII characters without spaces, sent once');
+  throw invalidField(
+    'Idempotency-Key',
+    'must be 1 to 255 visible ASCII characters without spaces, sent once',
+  );
 };

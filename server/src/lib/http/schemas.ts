@@ -42,7 +42,12 @@ export const currencyCode = (options: TSchemaOptions = {}) =>
 
 /** An amount in an answer: `amount` in major units. */
 export const amountOutput = (options: TSchemaOptions = {}) =>
-  Type.String({ maxLength: 40, description: 'Major units, as a decimal string.', examples: ['10.50'], ...options });
+  Type.String({
+    maxLength: 40,
+    description: 'Major units, as a decimal string.',
+    examples: ['10.50'],
+    ...options,
+  });
 
 /** An amount in an answer: `amount_minor` in the currency's smallest unit, a string so that no client rounds it. */
 export const amountMinorOutput = (options: TSchemaOptions = {}) =>
@@ -69,7 +74,8 @@ export const timeInput = (options: TSchemaOptions = {}) =>
   });
 
 /** Text that a person wrote. Control characters except line feed and tab are refused in every string of a body. */
-export const freeText = (maxLength: number, options: TSchemaOptions = {}) => Type.String({ maxLength, ...options });
+export const freeText = (maxLength: number, options: TSchemaOptions = {}) =>
+  Type.String({ maxLength, ...options });
 
 /** The caller's own keys and values: at most 50 keys of 40 characters, values of 500. No place for personal data. */
 export const metadata = (options: TSchemaOptions = {}) =>
@@ -78,7 +84,8 @@ export const metadata = (options: TSchemaOptions = {}) =>
     maxProperties: 50,
     propertyNames: { type: 'string', minLength: 1, maxLength: 40 },
     additionalProperties: { type: 'string', maxLength: 500 },
-    description: 'Your own keys and values: up to 50 keys of 40 characters, values of 500. Not for personal data.',
+    description:
+      'Your own keys and values: up to 50 keys of 40 characters, values of 500. Not for personal data.',
     examples: [{ order: '1042' }],
     ...options,
   });
@@ -124,18 +131,34 @@ export const problemType = (code: ErrorCode): string => `/docs/errors#${code}`;
 /** The body of every refusal: RFC 9457, with the members `error` and `errors` of the guides. */
 export const problemBody = Type.Object(
   {
-    type: Type.String({ maxLength: 100, format: 'uri-reference', description: 'Where this kind of error is explained.' }),
-    title: Type.String({ maxLength: 100, description: 'What this kind of error is, always the same for a code.' }),
+    type: Type.String({
+      maxLength: 100,
+      format: 'uri-reference',
+      description: 'Where this kind of error is explained.',
+    }),
+    title: Type.String({
+      maxLength: 100,
+      description: 'What this kind of error is, always the same for a code.',
+    }),
     status: Type.Integer({ minimum: 400, maximum: 599 }),
-    detail: Type.String({ maxLength: 2000, description: 'What is wrong with this request and what to change.' }),
+    detail: Type.String({
+      maxLength: 2000,
+      description: 'What is wrong with this request and what to change.',
+    }),
     code: Type.Enum(Object.keys(errorKinds) as ErrorCode[], { description: 'Stable, for programs.' }),
-    request_id: Type.String({ maxLength: 64, description: 'Quote it when you ask for help. Also in X-Request-Id.' }),
+    request_id: Type.String({
+      maxLength: 64,
+      description: 'Quote it when you ask for help. Also in X-Request-Id.',
+    }),
     error: Type.String({ maxLength: 2000, description: 'The same as `detail`.' }),
     errors: Type.Optional(
-      Type.Array(Type.Object({ field: Type.String({ maxLength: 500 }), message: Type.String({ maxLength: 500 }) }), {
-        maxItems: 100,
-        description: 'Every fault of a refused request, one a field.',
-      }),
+      Type.Array(
+        Type.Object({ field: Type.String({ maxLength: 500 }), message: Type.String({ maxLength: 500 }) }),
+        {
+          maxItems: 100,
+          description: 'Every fault of a refused request, one a field.',
+        },
+      ),
     ),
   },
   { $id: 'Problem', description: 'An error as RFC 9457 describes it.' },

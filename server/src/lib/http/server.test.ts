@@ -33,21 +33,39 @@ const orderBody = Type.Object(
 );
 
 const mount = (app: App): void => {
-  app.post('/orders', { config: open, schema: { body: orderBody, headers: writeHeaders } }, (request, reply) =>
-    sendAnswer(reply, { status: 201, replayed: request.body.note === 'again' }, {
-      amount: request.body.amount,
-      key: idempotencyKeyOf(request) ?? null,
-    }),
+  app.post(
+    '/orders',
+    { config: open, schema: { body: orderBody, headers: writeHeaders } },
+    (request, reply) =>
+      sendAnswer(
+        reply,
+        { status: 201, replayed: request.body.note === 'again' },
+        {
+          amount: request.body.amount,
+          key: idempotencyKeyOf(request) ?? null,
+        },
+      ),
   );
-  app.get('/orders', { config: open, schema: { querystring: listQuery({ live: Type.Optional(Type.Boolean()) }) } }, (request) => request.query);
-  app.get('/orders/:id', { config: open, schema: { params: idParams('payment') } }, (request) => request.params);
+  app.get(
+    '/orders',
+    { config: open, schema: { querystring: listQuery({ live: Type.Optional(Type.Boolean()) }) } },
+    (request) => request.query,
+  );
+  app.get(
+    '/orders/:id',
+    { config: open, schema: { params: idParams('payment') } },
+    (request) => request.params,
+  );
   app.get('/caller', { config: open }, (request) => {
     request.caller = caller;
     return contextOf(request, { now: () => new Date(0) });
   });
   app.get('/stranger', { config: open }, (request) => request.caller.actor);
   app.get('/refused', { config: open }, () => {
-    throw new AppError('overloaded', 'Try again.', { retryAfterS: 3, cause: new Error('queue full of secret-42') });
+    throw new AppError('overloaded', 'Try again.', {
+      retryAfterS: 3,
+      cause: new Error('queue full of secret-42'),
+    });
   });
   app.get('/broken', { config: open }, () => {
     throw new Error('password secret-42 in table payments');
@@ -61,7 +79,11 @@ beforeAll(async () => {
 afterAll(() => server.app.close());
 
 const post = (body: string | Uint8Array<ArrayBuffer>, headers: Record<string, string> = {}) =>
-  fetch(`${server.url}/orders`, { method: 'POST', body, headers: { 'content-type': 'application/json', ...headers } });
+  fetch(`${server.url}/orders`, {
+    method: 'POST',
+    body,
+    headers: { 'content-type': 'application/json', ...headers },
+  });
 
 const json = async (response: Response): Promise<Record<string, unknown>> => {
   const body: unknown = await response.json();
@@ -76,7 +98,14 @@ const faultsOf = async (body: unknown): Promise<unknown> => {
 
 describe('answers', () => {
   test('every answer names its request, its trace and the security header fields', async () => {
-    for (const path of ['/orders', '/nothing', '/broken', '/refused', '/orders/%ff', `/orders/${'x'.repeat(300)}`]) {
+    for (const path of [
+      '/orders',
+      '/nothing',
+      '/broken',
+      '/refused',
+      '/orders/%ff',
+      `/orders/${'x'.repeat(300)}`,
+    ]) {
       const { headers } = await fetch(server.url + path);
       expect(headers.get('strict-transport-security')).toBe('max-age=31536000; includeSubDomains');
       expect(headers.get('x-content-type-options')).toBe('nosniff');
@@ -98,10 +127,16 @@ describe('answers', () => {
 
   test('the trace of the caller is kept and answered, a malformed one is replaced', async () => {
     const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
-    const kept = await fetch(`${server.url}/orders`, { headers: { traceparent: `00-${traceId}-00f067aa0ba902b7-01` } });
+    const kept = await fetch(`${server.url}/orders`, {
+      headers: { traceparent: `00-${traceId}-00f067aa0ba902b7-01` },
+    });
     expect(kept.headers.get('traceparent')).toMatch(new RegExp(`^00-${traceId}-[0-9a-f]{16}-01$`));
     expect(kept.headers.get('traceparent')).not.toContain('00f067aa0ba902b7');
-    for (const malformed of [`ff-${traceId}-00f067aa0ba902b7-01`, `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`, 'x']) {
+    for (const malformed of [
+      `ff-${traceId}-00f067aa0ba902b7-01`,
+      `00-${'0'.repeat(32)}-00f067aa0ba902b7-01`,
+      'x',
+    ]) {
       const { headers } = await fetch(`${server.url}/orders`, { headers: { traceparent: malformed } });
       expect(headers.get('traceparent')).toMatch(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/);
       expect(headers.get('traceparent')).not.toContain(traceId);
@@ -113,7 +148,9 @@ describe('answers', () => {
     const response = await post(JSON.stringify(body));
     expect(response.status).toBe(201);
     expect(response.headers.get('idempotent-replayed')).toBe('true');
-    expect((await post(JSON.stringify({ ...body, note: 'new' }))).headers.has('idempotent-replayed')).toBe(false);
+    expect((await post(JSON.stringify({ ...body, note: 'new' }))).headers.has('idempotent-replayed')).toBe(
+      false,
+    );
   });
 
   test('a proven caller becomes the context of a change', async () => {
@@ -132,7 +169,9 @@ describe('answers', () => {
 
   test('a route that does not say who may call it does not register', async () => {
     // The types demand `requires`, so only a route without any config gets this far.
-    await expect(testServer((app) => void app.get('/open', () => 'x'))).rejects.toThrow('requires is missing');
+    await expect(testServer((app) => void app.get('/open', () => 'x'))).rejects.toThrow(
+      'requires is missing',
+    );
   });
 });
 
@@ -182,7 +221,13 @@ describe('refusals', () => {
   });
 
   test('what cannot be an id answers 404 like what does not exist', async () => {
-    for (const id of ['x', 'cus_01h455vb4pex5vsknk084sn02q', '%00', 'pay_01h455vb4pex5vsknk084sn02q0', 'x'.repeat(300)]) {
+    for (const id of [
+      'x',
+      'cus_01h455vb4pex5vsknk084sn02q',
+      '%00',
+      'pay_01h455vb4pex5vsknk084sn02q0',
+      'x'.repeat(300),
+    ]) {
       const response = await fetch(`${server.url}/orders/${id}`);
       expect(response.status).toBe(404);
     }
@@ -227,13 +272,16 @@ describe('refusals', () => {
   });
 
   test('a body is not coerced', async () => {
-    expect(await faultsOf({ amount: 1, currency: 'EUR', note: 5 })).toEqual([{ field: 'note', message: 'must be a string' }]);
+    expect(await faultsOf({ amount: 1, currency: 'EUR', note: 5 })).toEqual([
+      { field: 'note', message: 'must be a string' },
+    ]);
     expect(await faultsOf({ amount: 1, currency: 'EUR', metadata: { a: 1 } })).toHaveLength(1);
     expect(await faultsOf({ amount: 1, currency: 'EUR', items: [{ count: '1' }] })).toHaveLength(1);
   });
 
   test('metadata has at most 50 keys', async () => {
-    const keys = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${index}`, 'v']));
+    const keys = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, index) => [`k${index}`, 'v']));
     expect((await post(JSON.stringify({ amount: 1, currency: 'EUR', metadata: keys(50) }))).status).toBe(201);
     expect(await faultsOf({ amount: 1, currency: 'EUR', metadata: keys(51) })).toEqual([
       { field: 'metadata', message: 'must have at most 50 members' },
@@ -244,19 +292,35 @@ describe('refusals', () => {
     const get = (query: string) => fetch(`${server.url}/orders${query}`);
     expect(await json(await get(''))).toEqual({ limit: 20 });
     expect(await json(await get('?limit=5&live=true'))).toEqual({ limit: 5, live: true });
-    for (const query of ['limit=0', 'limit=101', 'limit=5.7', 'limit=', 'limit=0x10', 'limit=1&limit=2', 'limit=ten']) {
+    for (const query of [
+      'limit=0',
+      'limit=101',
+      'limit=5.7',
+      'limit=',
+      'limit=0x10',
+      'limit=1&limit=2',
+      'limit=ten',
+    ]) {
       const response = await get(`?${query}`);
       expect(response.status).toBe(400);
       expect(await json(response)).toMatchObject({ errors: [{ field: 'limit' }] });
     }
-    for (const [query, field] of [['live=1', 'live'], ['x=1', 'x'], ['cursor=%00', 'cursor'], ['cursor=', 'cursor'], ['live=%ff', 'query']]) {
+    for (const [query, field] of [
+      ['live=1', 'live'],
+      ['x=1', 'x'],
+      ['cursor=%00', 'cursor'],
+      ['cursor=', 'cursor'],
+      ['live=%ff', 'query'],
+    ]) {
       expect(await json(await get(`?${query}`))).toMatchObject({ status: 400, errors: [{ field }] });
     }
   });
 
   test('an Idempotency-Key is 1 to 255 visible ASCII characters', async () => {
     const body = '{"amount":1,"currency":"EUR"}';
-    expect(await json(await post(body, { 'idempotency-key': 'k'.repeat(255) }))).toMatchObject({ key: 'k'.repeat(255) });
+    expect(await json(await post(body, { 'idempotency-key': 'k'.repeat(255) }))).toMatchObject({
+      key: 'k'.repeat(255),
+    });
     for (const key of ['k'.repeat(256), 'a b', '', 'é']) {
       const response = await post(body, { 'idempotency-key': key });
       expect(response.status).toBe(400);
@@ -270,23 +334,36 @@ describe('bodies that are not what they should be', () => {
 
   test('broken JSON, an empty body and broken UTF-8 are 400', async () => {
     for (const body of ['{', '', '{"amount":1,}', "{'a':1}", 'undefined', '[1', '{"a":01}']) {
-      expect(await json(await post(body))).toMatchObject({ status: 400, code: 'invalid_request', errors: [{ field: 'body' }] });
+      expect(await json(await post(body))).toMatchObject({
+        status: 400,
+        code: 'invalid_request',
+        errors: [{ field: 'body' }],
+      });
     }
     const broken = Buffer.concat([Buffer.from('{"note":"'), Buffer.from([0xc3, 0x28]), Buffer.from('"}')]);
-    expect(await json(await post(new Uint8Array(broken)))).toMatchObject({ errors: [{ field: 'body', message: 'must be valid UTF-8' }] });
+    expect(await json(await post(new Uint8Array(broken)))).toMatchObject({
+      errors: [{ field: 'body', message: 'must be valid UTF-8' }],
+    });
     const overlong = Buffer.concat([Buffer.from('{"note":"'), Buffer.from([0xc0, 0x80]), Buffer.from('"}')]);
     expect((await post(new Uint8Array(overlong))).status).toBe(400);
   });
 
   test('prototype poisoning is 400', async () => {
-    for (const body of ['{"__proto__":{"a":1}}', '{"constructor":{"prototype":{"a":1}}}', '{"metadata":{"__proto__":{}}}']) {
+    for (const body of [
+      '{"__proto__":{"a":1}}',
+      '{"constructor":{"prototype":{"a":1}}}',
+      '{"metadata":{"__proto__":{}}}',
+    ]) {
       expect((await post(body)).status).toBe(400);
     }
   });
 
   test('control characters and lone surrogates are 400 with the field named, line feed and tab are fine', async () => {
     for (const escape of ['\\u0000', '\\u0007', '\\r', '\\u007f', '\\u0085', '\\ud800', '\\udc00x']) {
-      expect(await json(await post(order.replace('%', escape)))).toMatchObject({ status: 400, errors: [{ field: 'note' }] });
+      expect(await json(await post(order.replace('%', escape)))).toMatchObject({
+        status: 400,
+        errors: [{ field: 'note' }],
+      });
       const inName = `{"metadata":{"a${escape}":"x"}}`;
       expect(await json(await post(inName))).toMatchObject({ status: 400, errors: [{ field: 'metadata' }] });
     }
@@ -324,7 +401,10 @@ describe('bodies that are not what they should be', () => {
     expect(announced).toMatch(/^HTTP\/1\.1 413 /);
     expect(bodyOf(announced)).toMatchObject({ code: 'body_too_large' });
     const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
-    const chunked = await exchange(server.port, `${head}transfer-encoding: chunked\r\n\r\n${chunk.repeat(17)}`);
+    const chunked = await exchange(
+      server.port,
+      `${head}transfer-encoding: chunked\r\n\r\n${chunk.repeat(17)}`,
+    );
     expect(chunked).toMatch(/^HTTP\/1\.1 413 /);
   });
 });

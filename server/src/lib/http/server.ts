@@ -1,13 +1,18 @@
-import Fastify, { LogController, type FastifyBaseLogger, type FastifyInstance, type FastifyRequest } from 'fastify';
+import Fastify, {
+  LogController,
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+} from 'fastify';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
-import { AppError } from '../errors.ts';
+import type { AppError } from '../errors.ts';
 import { newId } from '../ids.ts';
 import type { Metrics } from '../metrics.ts';
 import { acceptJson } from './body.ts';
-import { answerUnreadable, createBoundedServer, namesOneHost, type ConnectionLimits } from './connection.ts';
+import { answerUnreadable, createBoundedServer, headerFault, type ConnectionLimits } from './connection.ts';
 import { allowOrigins } from './cors.ts';
 import { closeGracefully } from './drain.ts';
 import { givenRequestId, securityHeaders } from './headers.ts';
@@ -20,7 +25,13 @@ import { traceOf, traceparentOf } from './trace.ts';
 import { invalid, validatorCompiler } from './validation.ts';
 
 /** A server to mount routes on, typed by their TypeBox schemas. */
-export type App = FastifyInstance<Server, IncomingMessage, ServerResponse, FastifyBaseLogger, TypeBoxTypeProvider>;
+export type App = FastifyInstance<
+  Server,
+  IncomingMessage,
+  ServerResponse,
+  FastifyBaseLogger,
+  TypeBoxTypeProvider
+>;
 
 /** The part of the configuration that a server needs; times in milliseconds. */
 export type ServerSettings = {
@@ -49,11 +60,20 @@ export type ServerOptions = {
  * once, and finishes what it accepted when it is closed. It has no routes yet, and checks no credentials: whoever
  * mounts routes mounts the authentication with them.
  */
-export const buildServer = ({ config: { server: settings }, log, clock, metrics, name, tls }: ServerOptions): App => {
+export const buildServer = ({
+  config: { server: settings },
+  log,
+  clock,
+  metrics,
+  name,
+  tls,
+}: ServerOptions): App => {
   const serverLog = log.child({ server: name });
+  // Fastify's own type, or every plugin would have to be typed for pino.
+  const loggerInstance: FastifyBaseLogger = serverLog;
   const secure = (tls ?? settings.tls.enabled) ? secureOptions(settings.tls) : undefined;
   const app = Fastify({
-    loggerInstance: serverLog as FastifyBaseLogger,
+    loggerInstance,
     logController: new LogController({ disableRequestLogging: true }),
     serverFactory: (handle) => createBoundedServer(settings, handle, secure),
     clientErrorHandler: (error, socket) => answerUnreadable({ log: serverLog, clock }, error, socket),
@@ -88,21 +108,21 @@ const nameRequests = (app: FastifyInstance): void => {
     reply.headers(securityHeaders);
     reply.header('x-request-id', request.id);
     reply.header('traceparent', traceparentOf(request.trace));
-    if (!namesOneHost(request.raw)) return done(new AppError('invalid_request', 'Send exactly one Host header.'));
-    if (!hasDecodableQuery(request.url)) return done(invalid([{ field: 'query', message: 'must be percent-encoded UTF-8' }]));
-    done();
+    const fault = headerFault(request.raw) ?? queryFault(request.url);
+    if (fault) done(fault);
+    else done();
   });
 };
 
 /** The router checks the path; a query that is not UTF-8 would reach the routes with its escapes or replaced by U+FFFD. */
-const hasDecodableQuery = (url: string): boolean => {
+const queryFault = (url: string): AppError | undefined => {
   const start = url.indexOf('?');
-  if (start === -1 || !url.includes('%', start)) return true;
+  if (start === -1 || !url.includes('%', start)) return undefined;
   try {
     decodeURIComponent(url.slice(start));
-    return true;
+    return undefined;
   } catch {
-    return false;
+    return invalid([{ field: 'query', message: 'must be percent-encoded UTF-8' }]);
   }
 };
 

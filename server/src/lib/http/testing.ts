@@ -69,4 +69,5 @@ export const exchange = (port: number, bytes: string | Buffer): Promise<string> 
 };
 
 /** The JSON body of a raw answer. */
-export const bodyOf = (answer: string): Record<string, unknown> => JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));
+export const bodyOf = (answer: string): Record<string, unknown> =>
+  JSON.parse(answer.slice(answer.indexOf('\r\n\r\n') + 4));

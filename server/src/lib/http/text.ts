@@ -27,7 +27,10 @@ const walk = (value: unknown, path: string, depth: number, faults: FieldFault[])
   }
   if (typeof value !== 'object' || value === null || faults.length >= faultsMax) return;
   if (depth >= depthMax) {
-    faults.push({ field: path.split('.', 1)[0] || 'body', message: `must not nest deeper than ${depthMax} levels` });
+    faults.push({
+      field: path.split('.', 1)[0] || 'body',
+      message: `must not nest deeper than ${depthMax} levels`,
+    });
     return;
   }
   if (Array.isArray(value)) {

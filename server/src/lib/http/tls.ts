@@ -15,7 +15,8 @@ export type TlsSettings = {
  * @throws Error when a file is not configured or cannot be read; start-up validation names the setting before
  */
 export const secureOptions = (tls: TlsSettings): SecureContextOptions => {
-  if (tls.certFile === undefined || tls.keyFile === undefined) throw new Error('TLS needs a certificate and a key file');
+  if (tls.certFile === undefined || tls.keyFile === undefined)
+    throw new Error('TLS needs a certificate and a key file');
   return {
     cert: readFileSync(tls.certFile),
     key: readFileSync(tls.keyFile),

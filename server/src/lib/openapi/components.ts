@@ -5,7 +5,11 @@ import { plain } from './example.ts';
 
 const { $id: _, ...problem } = plain(problemBody);
 
-const header = (description: string, example: string | number, schema: object = { type: 'string', maxLength: 200 }) => ({
+const header = (
+  description: string,
+  example: string | number,
+  schema: object = { type: 'string', maxLength: 200 },
+) => ({
   description,
   schema,
   example,
@@ -22,25 +26,43 @@ export const components = {
   schemas: { Problem: problem },
   examples: Object.fromEntries(
     // The table has these codes and no others.
-    (Object.keys(errorKinds) as ErrorCode[]).map((code) => [code, { summary: errorKinds[code].title, value: problemExample(code) }]),
+    (Object.keys(errorKinds) as ErrorCode[]).map((code) => [
+      code,
+      { summary: errorKinds[code].title, value: problemExample(code) },
+    ]),
   ),
   parameters: {
     IdempotencyKey: parameter('Idempotency-Key', writeHeaders.properties['Idempotency-Key']),
     FlorinVendor: parameter('Florin-Vendor', vendorHeader['Florin-Vendor']),
   },
   headers: {
-    'X-Request-Id': header('Names the request in our logs. Yours, if you sent one.', 'req_01h455vb4pex5vsknk084sn02q'),
-    traceparent: header('The W3C trace context of this request.', '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01'),
+    'X-Request-Id': header(
+      'Names the request in our logs. Yours, if you sent one.',
+      'req_01h455vb4pex5vsknk084sn02q',
+    ),
+    traceparent: header(
+      'The W3C trace context of this request.',
+      '00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01',
+    ),
     'Access-Control-Allow-Origin': header('For pages of an allowed origin.', 'https://shop.example'),
-    RateLimit: header('How many requests are left and in how many seconds the count starts anew.', '"default";r=99;t=60'),
-    'RateLimit-Policy': header('How many requests are allowed in a window of seconds.', '"default";q=100;w=60'),
+    RateLimit: header(
+      'How many requests are left and in how many seconds the count starts anew.',
+      '"default";r=99;t=60',
+    ),
+    'RateLimit-Policy': header(
+      'How many requests are allowed in a window of seconds.',
+      '"default";q=100;w=60',
+    ),
     'Retry-After': header('After how many seconds a retry makes sense.', 3, {
       type: 'integer',
       format: 'int32',
       minimum: 0,
       maximum: 86_400,
     }),
-    'Idempotent-Replayed': header('`true` when this is the stored answer to an earlier request with the same key.', 'true'),
+    'Idempotent-Replayed': header(
+      '`true` when this is the stored answer to an earlier request with the same key.',
+      'true',
+    ),
   },
   securitySchemes: {
     clientId: {
@@ -65,7 +87,8 @@ export const components = {
       type: 'http' as const,
       scheme: 'bearer',
       bearerFormat: 'JWT',
-      description: 'An access token (RFC 9068), checked as RFC8725 demands, as `POST /api/v1/authenticate` gives it.',
+      description:
+        'An access token (RFC 9068), checked as RFC8725 demands, as `POST /api/v1/authenticate` gives it.',
     },
   },
 };

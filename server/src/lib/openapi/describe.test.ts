@@ -1,37 +1,14 @@
-import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { systemClock } from '../clock.ts';
 import { testServer } from '../http/testing.ts';
-import { apiHealthRoutes, healthRoutes } from '../../services/health.ts';
 import { plain, type PlainSchema } from './example.ts';
+import { lint } from './lint.testing.ts';
 import { sampleApi } from './sample.testing.ts';
-
-const root = fileURLToPath(new URL('../../../../', import.meta.url));
-
-/** What Spectral finds in a document under the project's rules, warnings included. */
-const lint = (document: object): string => {
-  const folder = mkdtempSync(join(tmpdir(), 'florin-openapi-'));
-  const file = join(folder, 'openapi.json');
-  writeFileSync(file, JSON.stringify(document));
-  const spectral = join(root, 'node_modules/@stoplight/spectral-cli/dist/index.js');
-  const args = [spectral, 'lint', '--ruleset', join(root, '.spectral.yaml'), '--fail-severity', 'hint', '--quiet', file];
-  const { status, stdout, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8', cwd: root });
-  rmSync(folder, { recursive: true });
-  return status === 0 ? '' : stdout + stderr;
-};
 
 let document: PlainSchema;
 let server: Awaited<ReturnType<typeof testServer>>;
 beforeAll(async () => {
   server = await testServer(async (app) => {
     await sampleApi(app);
-    const probes = { database: async () => 1, cache: async () => 'connected' as const, internal: async () => 1 };
-    await app.register(healthRoutes({ probes, clock: systemClock }));
-    await app.register(apiHealthRoutes({ probes, clock: systemClock }));
     app.get('/hidden', { config: { requires: 'public' } }, () => 'ok');
   });
   document = plain(server.app.swagger());
@@ -59,25 +36,50 @@ describe('the document', () => {
   });
 
   test('takes security from what a route requires', () => {
-    expect(at('paths /api/v1/payments get security')).toEqual([{ clientId: [], clientSecret: [] }, { apiKey: [] }, { bearer: [] }]);
+    expect(at('paths /api/v1/payments get security')).toEqual([
+      { clientId: [], clientSecret: [] },
+      { apiKey: [] },
+      { bearer: [] },
+    ]);
     expect(at('paths /api/v1/payments/{id} get security')).toEqual([{ apiKey: [] }, { bearer: [] }]);
-    expect(at('paths /health get security')).toEqual([]);
     expect(at('paths /api/v1/payments/{id} get description')).toBe('Requires role `admin` of the platform.');
   });
 
   test('shows every error of an operation with an example', () => {
     const statuses = Object.keys(plain(at('paths /api/v1/payments post responses')));
-    expect(statuses).toEqual(['201', '400', '401', '403', '408', '409', '413', '415', '422', '429', '431', '500', '503', '504']);
-    expect(Object.keys(plain(at('paths /api/v1/payments post responses 422 content application/problem+json examples')))).toEqual([
-      'idempotency_key_reused',
-      'insufficient_funds',
+    expect(statuses).toEqual([
+      '201',
+      '400',
+      '401',
+      '403',
+      '408',
+      '409',
+      '413',
+      '415',
+      '422',
+      '429',
+      '431',
+      '500',
+      '503',
+      '504',
     ]);
-    expect(at('components examples invalid_api_key value')).toMatchObject({ status: 403, error: 'Invalid API key' });
+    expect(
+      Object.keys(
+        plain(at('paths /api/v1/payments post responses 422 content application/problem+json examples')),
+      ),
+    ).toEqual(['idempotency_key_reused', 'insufficient_funds']);
+    expect(at('components examples invalid_api_key value')).toMatchObject({
+      status: 403,
+      error: 'Invalid API key',
+    });
     expect(Object.keys(plain(at('components examples')))).not.toContain('no_connector');
   });
 
   test('shows an example of every request and answer', () => {
-    expect(at('paths /api/v1/payments post requestBody content application/json example')).toEqual({ amount: '10.50', currency: 'EUR' });
+    expect(at('paths /api/v1/payments post requestBody content application/json example')).toEqual({
+      amount: '10.50',
+      currency: 'EUR',
+    });
     expect(at('paths /api/v1/payments get responses 200 content application/json example')).toMatchObject({
       data: [{ id: 'pay_01h455vb4pex5vsknk084sn02q', amount: '10.50' }],
       has_more: false,
@@ -88,13 +90,20 @@ describe('the document', () => {
   test('names the headers of writes and the optional parameters of lists', () => {
     const names = (path: string) => {
       const parameters = at(path);
-      return (Array.isArray(parameters) ? parameters : []).map((parameter) => parameter.name ?? parameter.$ref);
+      return (Array.isArray(parameters) ? parameters : []).map(
+        (parameter) => parameter.name ?? parameter.$ref,
+      );
     };
     expect(names('paths /api/v1/payments post parameters')).toEqual([
       '#/components/parameters/IdempotencyKey',
       '#/components/parameters/FlorinVendor',
     ]);
-    expect(names('paths /api/v1/payments get parameters')).toEqual(['limit', 'cursor', 'status', '#/components/parameters/FlorinVendor']);
+    expect(names('paths /api/v1/payments get parameters')).toEqual([
+      'limit',
+      'cursor',
+      'status',
+      '#/components/parameters/FlorinVendor',
+    ]);
     expect(at('paths /api/v1/payments get parameters 0 required')).toBe(false);
   });
 

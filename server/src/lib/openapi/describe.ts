@@ -9,8 +9,8 @@ import { responsesFor, successHeaders } from './responses.ts';
 export type Description = {
   /** The public address, `https://api.example.com`. */
   serverUrl: string;
-  /** Which installation it is, such as `production`. */
-  environment: string;
+  /** Which installation it is, unless it is the one in production. */
+  environment?: string;
   /** The version of Florin that answers. */
   version: string;
   /** The groups of operations, in the order of the page. */
@@ -22,7 +22,7 @@ export type Description = {
  * as they validate, security from `requires`, and every error code with an example.
  */
 export const describeApi = async (app: FastifyInstance, description: Description): Promise<void> => {
-  const { serverUrl, environment, version, tags } = description;
+  const { serverUrl, environment = 'production', version, tags } = description;
   const operations = new Map<string, Operation>();
   const server = { url: serverUrl, description: `This Florin (${environment})`, 'x-internal': false };
   await app.register(swagger, {
@@ -67,7 +67,9 @@ const keepUsedExamples = (document: PlainSchema): void => {
   const used = JSON.stringify(document['paths']);
   const shared = plain(document['components']);
   shared['examples'] = Object.fromEntries(
-    Object.entries(plain(shared['examples'])).filter(([code]) => used.includes(`"#/components/examples/${code}"`)),
+    Object.entries(plain(shared['examples'])).filter(([code]) =>
+      used.includes(`"#/components/examples/${code}"`),
+    ),
   );
 };
 
@@ -79,7 +81,15 @@ const introduction = `Payments with a double-entry ledger behind them.
 - **Errors** are \`application/problem+json\` (RFC 9457); every code is explained at [/docs/errors](/docs/errors).
 - **Lists** give \`has_more\` and \`next_cursor\`; send the cursor back as \`cursor\`.`;
 
-type Described = { method: string | string[]; config?: { requires?: Operation['requires']; platformOnly?: boolean; errors?: readonly ErrorCode[]; probe?: boolean } };
+type Described = {
+  method: string | string[];
+  config?: {
+    requires?: Operation['requires'];
+    platformOnly?: boolean;
+    errors?: readonly ErrorCode[];
+    probe?: boolean;
+  };
+};
 
 const operationOf = (schema: FastifySchema, route: Described): Operation => ({
   requires: route.config?.requires ?? 'public',
@@ -95,7 +105,9 @@ const operationOf = (schema: FastifySchema, route: Described): Operation => ({
 /** Puts in what the route's schema does not say: who may call, what can go wrong, and examples. */
 const complete = (described: PlainSchema, operation: Operation): void => {
   described['security'] = securityOf(operation);
-  const texts = [described['description'], whoMay(operation)].filter((text) => typeof text === 'string' && text !== '');
+  const texts = [described['description'], whoMay(operation)].filter(
+    (text) => typeof text === 'string' && text !== '',
+  );
   described['description'] = texts.join('\n\n') || described['summary'];
   described['parameters'] = parametersOf(described, operation);
   exemplify(described['requestBody']);
@@ -123,8 +135,12 @@ const parametersOf = (described: PlainSchema, operation: Operation): unknown[] =
   const authenticated = operation.requires !== 'public';
   return [
     ...own,
-    ...(authenticated && operation.writes && !named.has('idempotency-key') ? [{ $ref: '#/components/parameters/IdempotencyKey' }] : []),
-    ...(authenticated && !named.has('florin-vendor') ? [{ $ref: '#/components/parameters/FlorinVendor' }] : []),
+    ...(authenticated && operation.writes && !named.has('idempotency-key')
+      ? [{ $ref: '#/components/parameters/IdempotencyKey' }]
+      : []),
+    ...(authenticated && !named.has('florin-vendor')
+      ? [{ $ref: '#/components/parameters/FlorinVendor' }]
+      : []),
   ];
 };
 

@@ -18,22 +18,41 @@ export type Operation = {
 export const codesOf = (operation: Operation): ErrorCode[] => {
   const authenticated = operation.requires !== 'public';
   const general: (readonly [boolean, ErrorCode[]])[] = [
-    [true, ['invalid_request', 'origin_not_allowed', 'request_timeout', 'headers_too_large', 'internal_error', 'unavailable']],
+    [
+      true,
+      [
+        'invalid_request',
+        'origin_not_allowed',
+        'request_timeout',
+        'headers_too_large',
+        'internal_error',
+        'unavailable',
+      ],
+    ],
     [!operation.probe, ['rate_limited']],
     [operation.hasBody, ['unsupported_media_type', 'body_too_large']],
     [operation.hasId, ['not_found']],
     [authenticated, ['authentication_required', 'invalid_credentials', 'invalid_token', 'invalid_api_key']],
     [authenticated, ['insufficient_permissions', 'vendor_required', 'upstream_timeout']],
-    [authenticated && operation.writes, ['idempotency_key_required', 'idempotency_key_reused', 'request_in_flight', 'overloaded']],
+    [
+      authenticated && operation.writes,
+      ['idempotency_key_required', 'idempotency_key_reused', 'request_in_flight', 'overloaded'],
+    ],
   ];
   const codes = general.flatMap(([applies, some]) => (applies ? some : []));
-  return [...new Set([...codes, ...operation.errors])].toSorted((a, b) => errorKinds[a].status - errorKinds[b].status);
+  return [...new Set([...codes, ...operation.errors])].toSorted(
+    (a, b) => errorKinds[a].status - errorKinds[b].status,
+  );
 };
 
 const details: Partial<Record<ErrorCode, AppError>> = {
-  invalid_request: new AppError('invalid_request', 'amount: must be a number or a decimal string, such as "10.50"', {
-    faults: [{ field: 'amount', message: 'must be a number or a decimal string, such as "10.50"' }],
-  }),
+  invalid_request: new AppError(
+    'invalid_request',
+    'amount: must be a number or a decimal string, such as "10.50"',
+    {
+      faults: [{ field: 'amount', message: 'must be a number or a decimal string, such as "10.50"' }],
+    },
+  ),
   authentication_required: new AppError('authentication_required', 'API key required'),
   invalid_api_key: new AppError('invalid_api_key', 'Invalid API key'),
   insufficient_permissions: new AppError('insufficient_permissions', 'Insufficient permissions'),
@@ -43,4 +62,7 @@ const details: Partial<Record<ErrorCode, AppError>> = {
 
 /** A refusal as it looks, for the documentation. */
 export const problemExample = (code: ErrorCode) =>
-  problemOf(details[code] ?? new AppError(code, `${errorKinds[code].title}.`), 'req_01h455vb4pex5vsknk084sn02q');
+  problemOf(
+    details[code] ?? new AppError(code, `${errorKinds[code].title}.`),
+    'req_01h455vb4pex5vsknk084sn02q',
+  );

@@ -20,7 +20,10 @@ const exampleOfType = (schema: PlainSchema): unknown => {
   switch ([schema['type']].flat()[0]) {
     case 'object':
       return Object.fromEntries(
-        Object.entries(schema['properties'] ?? {}).map(([name, property]) => [name, exampleOf(plain(property))]),
+        Object.entries(schema['properties'] ?? {}).map(([name, property]) => [
+          name,
+          exampleOf(plain(property)),
+        ]),
       );
     case 'array':
       return 'items' in schema ? [exampleOf(plain(schema['items']))] : [];
@@ -49,7 +52,8 @@ export const spellOut = (schema: unknown): void => {
   for (const part of Object.values(keywords)) spellOut(part);
 };
 
-const isTextList = (value: unknown): boolean => Array.isArray(value) && value.every((item) => typeof item === 'string');
+const isTextList = (value: unknown): boolean =>
+  Array.isArray(value) && value.every((item) => typeof item === 'string');
 
 /** A schema's members; `true`, `false` and whatever is no object have none. */
 export const plain = (value: unknown): PlainSchema =>

@@ -8,7 +8,8 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
   body_too_large: 'Send a smaller body. The limit is 1 MiB unless an operation names another.',
   headers_too_large: 'Send fewer or shorter header fields, 16 KiB and 100 fields at most.',
   request_timeout: 'Send the request without pauses, and try again.',
-  authentication_required: 'Send `X-API-Key`, or `X-Client-ID` and `X-Client-Secret`, or `Authorization: Bearer`.',
+  authentication_required:
+    'Send `X-API-Key`, or `X-Client-ID` and `X-Client-Secret`, or `Authorization: Bearer`.',
   invalid_credentials: 'Check client id and secret. A rotated secret stops working when its transition ends.',
   invalid_token: 'Fetch a new access token; this one is expired, revoked or not ours.',
   invalid_api_key: 'Check the key. It may have been revoked or have expired.',
@@ -17,7 +18,8 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
   vendor_required: 'Name the vendor in the `Florin-Vendor` header, or use a key with a default vendor.',
   not_found: 'Check the path and the id. Objects of other vendors and of the other mode answer the same.',
   method_not_allowed: 'Use one of the methods that the `Allow` header lists.',
-  idempotency_key_reused: 'Use a new `Idempotency-Key` for a new request; repeat a request only with equal body and path.',
+  idempotency_key_reused:
+    'Use a new `Idempotency-Key` for a new request; repeat a request only with equal body and path.',
   request_in_flight: 'Wait for `Retry-After` seconds and repeat the request with the same `Idempotency-Key`.',
   invalid_state: 'Read the object; its `status` decides what can be done with it.',
   already_exists: 'Use the object that exists, or choose another name.',
@@ -30,6 +32,7 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
   rate_limited: 'Wait for `Retry-After` seconds. `RateLimit` says how many requests are left.',
   internal_error: 'Try again with the same `Idempotency-Key`. If it stays, report the `request_id`.',
   overloaded: 'Wait for `Retry-After` seconds and repeat the request with the same `Idempotency-Key`.',
-  upstream_timeout: 'Read the object, or repeat the request with the same `Idempotency-Key`: it may have been done.',
+  upstream_timeout:
+    'Read the object, or repeat the request with the same `Idempotency-Key`: it may have been done.',
   unavailable: 'Try again in a moment with the same `Idempotency-Key`.',
 };

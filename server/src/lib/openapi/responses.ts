@@ -21,20 +21,31 @@ export const successHeaders = (operation: Operation): PlainSchema => ({
  * itself (a health answer's 503) stays as it is.
  */
 export const responsesFor = (codes: readonly ErrorCode[], described: PlainSchema): PlainSchema => {
-  const statuses = [...new Set(codes.map((code) => errorKinds[code].status))].filter((status) => !(status in described));
+  const statuses = [...new Set(codes.map((code) => errorKinds[code].status))].filter(
+    (status) => !(status in described),
+  );
   return Object.fromEntries(
-    statuses.map((status) => [String(status), responseOf(status, codes.filter((code) => errorKinds[code].status === status))]),
+    statuses.map((status) => [
+      String(status),
+      responseOf(
+        status,
+        codes.filter((code) => errorKinds[code].status === status),
+      ),
+    ]),
   );
 };
 
 const responseOf = (status: number, codes: readonly ErrorCode[]): PlainSchema => ({
-  description: `${codes.map((code) => `\`${code}\`: ${errorKinds[code].title}.`).join('\n\n')}`,
+  description: codes.map((code) => `\`${code}\`: ${errorKinds[code].title}.`).join('\n\n'),
   headers: {
     ...refs('headers', always),
     ...refs('headers', limits),
     ...(status === 429 || status === 503 || status === 409 ? refs('headers', ['Retry-After']) : {}),
   },
   content: {
-    [problemMediaType]: { schema: plain({ $ref: '#/components/schemas/Problem' }), examples: refs('examples', codes) },
+    [problemMediaType]: {
+      schema: plain({ $ref: '#/components/schemas/Problem' }),
+      examples: refs('examples', codes),
+    },
   },
 });

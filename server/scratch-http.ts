@@ -1,0 +1,15 @@
+import Fastify from 'fastify';
+import { pino } from 'pino';
+import { systemClock } from './src/lib/clock.ts';
+import { createMetrics } from './src/lib/metrics.ts';
+import { buildServer } from './src/lib/http/server.ts';
+import { startListening } from './src/lib/http/listen.ts';
+import { testSettings } from './src/lib/http/testing.ts';
+import { limitRequests } from './src/lib/http/limits.ts';
+import { Type } from 'typebox';
+const log = pino({ level: 'info', messageKey: 'message' }, pino.destination('/dev/null'));
+const app = buildServer({ config: testSettings(), log, clock: systemClock, metrics: createMetrics(), name: 'bench' });
+if (process.argv[2] === 'limits') limitRequests(app, { max: 1e9, windowMs: 60000, counters: undefined, keyOf: () => 'k' });
+app.post('/p', { config: { requires: 'public' }, schema: { body: Type.Object({ amount: Type.String(), currency: Type.String() }, { additionalProperties: false }) } }, (r) => ({ a: r.body.amount }));
+await startListening(app, { host: '127.0.0.1', port: 4801, log });
+const raw = Fastify({ logger: false }); raw.post('/p', () => ({ a: 1 })); await raw.listen({ port: 4802, host: '127.0.0.1' });
