@@ -10,6 +10,19 @@ import { join } from 'node:path';
 const debian = '/usr/lib/postgresql/15/bin';
 const databaseTests = ['ledger', 'journal', 'payments', 'customers', 'vendors', 'audit', 'lib/migrate', 'lib/schema-dump'];
 
+/** Redis for the tests of the shared cache: the one on this machine, else Debian's package where root may install it. */
+const ensureRedis = (): void => {
+  const has = (program: string): boolean => spawnSync('which', [program]).status === 0;
+  if (has('redis-server')) return;
+  if (process.getuid?.() === 0 && has('apt-get')) {
+    console.log('Installing redis-server for the tests of the shared cache (apt-get).');
+    const options = { timeout: 180_000, env: { ...process.env, DEBIAN_FRONTEND: 'noninteractive' } };
+    spawnSync('apt-get', ['update', '-qq'], options);
+    spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'redis-server'], options);
+  }
+  if (!has('redis-server')) console.log('Left out: tests of the shared cache, since there is no redis-server.');
+};
+
 type Counts = { passed: number; failed: number; skipped: number };
 
 const runTests = (name: string, args: readonly string[], env: Record<string, string> = {}): Counts => {
@@ -32,6 +45,7 @@ const countsOf = (text: string): Counts => {
   return { passed: results.numPassedTests, failed: results.numFailedTests, skipped: results.numPendingTests };
 };
 
+ensureRedis();
 const given = process.argv.slice(2);
 const runs = [runTests('Tests on the embedded PostgreSQL 18', given)];
 if (given.length === 0 && existsSync(debian)) {

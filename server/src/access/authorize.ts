@@ -1,13 +1,6 @@
 import { allows, platformTenantId, type Caller, type Role } from '../lib/caller.ts';
 import { AppError } from '../lib/errors.ts';
 
-declare module 'fastify' {
-  interface FastifyContextConfig {
-    /** Also for a platform caller that acts for no vendor. Others are asked to name one. */
-    withoutVendor?: boolean;
-  }
-}
-
 /** What a route says about who may call it; undefined where no route matched. */
 export type Access = {
   requires: Role | 'public';

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { ConfigError, errorLines, rootDirectory } from '../lib/config/config.ts';
+import { register as apiKey } from './api-key.ts';
 import { register as config } from './config.ts';
 import { register as db } from './db.ts';
 import { register as doctor } from './doctor.ts';
@@ -10,8 +11,9 @@ import { register as migrate } from './migrate.ts';
 import { register as serve } from './serve.ts';
 import { register as start } from './start.ts';
 import { register as validate } from './validate.ts';
+import { register as vendor } from './vendor.ts';
 
-const commands = [start, serve, migrate, validate, doctor, config, ledger, db];
+const commands = [start, serve, migrate, validate, doctor, vendor, apiKey, config, ledger, db];
 
 /** Exit codes: 0 done, 1 refused or failed, 2 called wrongly. */
 const main = async (argv: string[]): Promise<void> => {

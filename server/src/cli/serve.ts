@@ -1,4 +1,6 @@
 import { Argument, type Command } from 'commander';
+import { systemClock } from '../lib/clock.ts';
+import { ConfigError, fatalConfigLine } from '../lib/config/config.ts';
 import { processEnv } from '../lib/config/environment.ts';
 import { runApi, runEapi, runSapi, type Running } from '../services/run.ts';
 import { stopOnSignal } from './signals.ts';
@@ -24,8 +26,14 @@ const serve = async (service: Served, options: { validateOnly?: true }): Promise
     process.exitCode = validateOnly(service, processEnv());
     return;
   }
-  const running = await run(service);
-  stopOnSignal(() => running.stop());
+  try {
+    const running = await run(service);
+    stopOnSignal(() => running.stop());
+  } catch (error) {
+    // The log's last line, for whoever collects it; `main.ts` lists the faults for whoever started it.
+    if (error instanceof ConfigError) process.stdout.write(`${fatalConfigLine(error, systemClock.now())}\n`);
+    throw error;
+  }
 };
 
 const run = async (service: Served): Promise<Running> => {

@@ -78,9 +78,9 @@ const readable = (destination: DestinationStream | undefined): DestinationStream
     ignore: 'level,time,service,module',
     singleLine: true,
     messageFormat: (line) => {
-      const { level, time, module, service, message } = line as Record<string, unknown>;
+      const { level, time, module, service, message } = line;
       const head = `${localTime(String(time))} [${String(module ?? service)}] ${String(level).toUpperCase().padEnd(5)}`;
-      return `${head} ${printable(String(message ?? ''))}`;
+      return `${head} ${typeof message === 'string' ? printable(message) : ''}`;
     },
   });
   return {

@@ -117,8 +117,16 @@ const run = async (parts: Parts, probes: Probes, service: Service): Promise<Runn
   } catch (error) {
     await service.app.close();
     await stop();
-    throw error;
+    throw explained(error);
   }
+};
+
+/** A taken port is the operator's to solve, so the message says how. */
+const explained = (error: unknown): unknown => {
+  if (!(error instanceof Error) || !('code' in error) || error.code !== 'EADDRINUSE') return error;
+  const port = 'port' in error ? String(error.port) : 'the port';
+  const advice = 'Stop what listens there, or choose another port: PORT=3001 npm start';
+  return new Error(`Port ${port} is taken by another program. ${advice}`, { cause: error });
 };
 
 /** The internal listener: health and metrics, plain, for the cluster alone. */

