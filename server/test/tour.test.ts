@@ -36,12 +36,20 @@ type Step = { command: string; shown: { language: 'json' | 'text'; text: string 
 /** The blocks of the tour: `sh` is a command, a `json` or `text` block right behind it is its answer. */
 const stepsOf = (readme: string): Step[] => {
   const tour = /^## Five-minute tour\n(.*?)^## /ms.exec(readme)?.[1] ?? '';
-  const blocks = [...tour.matchAll(/^```(\w+)\n(.*?)\n```$/gms)].map(([, language = '', text = '']) => ({ language, text }));
+  const blocks = [...tour.matchAll(/^```(\w+)\n(.*?)\n```$/gms)].map(([, language = '', text = '']) => ({
+    language,
+    text,
+  }));
   return blocks.flatMap(({ language, text }, index): Step[] => {
     if (language !== 'sh') return [];
     const next = blocks[index + 1];
     const isAnswer = next?.language === 'json' || next?.language === 'text';
-    return [{ command: text, shown: isAnswer ? { language: next.language as 'json' | 'text', text: next.text } : undefined }];
+    return [
+      {
+        command: text,
+        shown: isAnswer ? { language: next.language as 'json' | 'text', text: next.text } : undefined,
+      },
+    ];
   });
 };
 
@@ -69,7 +77,12 @@ const startFlorin = async ({ connection, connectionAs }: TestDatabase): Promise<
     PAYMENTS_PAYMENTS_CONNECTOR_TIMEOUT_MS: String(backendTimeoutMs),
   };
   // A group of its own, so that npm, its shell and Florin all hear the signal that ends them.
-  const child = spawn('npm', ['start'], { cwd: rootDirectory, env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn('npm', ['start'], {
+    cwd: rootDirectory,
+    env,
+    detached: true,
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   const stop = async (): Promise<void> => {
     const isRunning = child.pid !== undefined && child.exitCode === null && child.signalCode === null;
     if (isRunning && child.pid !== undefined) {
@@ -119,28 +132,40 @@ const runSteps = (steps: readonly Step[], { port, env }: Florin): string[] => {
     .map(({ command }, index) => `printf '\\n%s\\n' '${mark(index)}'\n${command}\n`)
     .join('')
     .replaceAll('localhost:3000', `localhost:${String(port)}`);
-  const { stdout, stderr, status } = spawnSync('sh', ['-eu'], { cwd: rootDirectory, env, input: script, encoding: 'utf8' });
+  const { stdout, stderr, status } = spawnSync('sh', ['-eu'], {
+    cwd: rootDirectory,
+    env,
+    input: script,
+    encoding: 'utf8',
+  });
   expect(status, `${stdout}\n${stderr}`).toBe(0);
   return steps.map((_, index) => stdout.split(mark(index))[1]?.split('\n=== step ')[0]?.trim() ?? '');
 };
 
+/** Everything that is shown has to be there; the command goes along, so that a failure names it. */
 const expectShown = (output: string, shown: NonNullable<Step['shown']>, command: string): void => {
   if (shown.language === 'json') {
-    expect(JSON.parse(output), command).toMatchObject(withGaps(JSON.parse(shown.text)) as object); // README shows objects
+    const answer: unknown = withGaps(JSON.parse(shown.text));
+    expect({ command, answer: JSON.parse(output) }).toMatchObject({ command, answer });
     return;
   }
-  for (const line of shown.text.split('\n')) {
-    expect(output.toLowerCase(), `${command}\n${output}`).toMatch(gapPattern(line.toLowerCase()));
+  // Names of header fields are written in either case.
+  for (const line of shown.text.toLowerCase().split('\n')) {
+    expect({ command, said: output.toLowerCase() }).toMatchObject({
+      command,
+      said: expect.stringMatching(gapPattern(line)),
+    });
   }
 };
 
 /** What the README shows, where a text with `…` stands for every text that fits. */
 const withGaps = (value: unknown): unknown => {
-  if (typeof value === 'string') return value.includes('…') ? expect.stringMatching(wholly(value)) : value;
+  if (typeof value === 'string')
+    return value.includes('…') ? expect.stringMatching(`^${gapPattern(value).source}$`) : value;
   if (Array.isArray(value)) return value.map(withGaps);
   if (value === null || typeof value !== 'object') return value;
   return Object.fromEntries(Object.entries(value).map(([name, member]) => [name, withGaps(member)]));
 };
 
-const gapPattern = (text: string): RegExp => new RegExp(text.split('…').map((part) => RegExp.escape(part)).join('.+'));
-const wholly = (text: string): RegExp => new RegExp(`^${gapPattern(text).source}$`);
+const gapPattern = (text: string): RegExp =>
+  new RegExp(text.replaceAll(/[.*+?^${}()|[\]\\]/g, String.raw`\$&`).replaceAll('…', '.+'));

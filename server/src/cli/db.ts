@@ -28,7 +28,10 @@ const examples = [
 const shell = async (options: Options): Promise<void> => {
   const connection = await connectionFor(options);
   await using opened = await openShell({ connection, json: options.json === true, output: process.stdout, errors: process.stderr });
-  if (options.command === undefined && process.stdin.isTTY) return interact(opened, process.stdin, process.stdout);
+  if (options.command === undefined && process.stdin.isTTY) {
+    await interact(opened, process.stdin, process.stdout);
+    return;
+  }
   const statements = options.command ?? (await readText(process.stdin));
   if (!(await opened.runAll(statements))) process.exitCode = 1;
 };

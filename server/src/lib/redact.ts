@@ -54,7 +54,7 @@ type Reviver = (key: string, value: unknown) => unknown;
 
 const redactMember = (key: string, value: unknown, { source }: { source?: string }): unknown => {
   if (value === null || typeof value === 'boolean') return value;
-  
+  if (secretKey.test(key)) return redacted;
   if (typeof value === 'string') return redactText(value);
   if (typeof value === 'number') return redactNumber(value, source ?? String(value));
   return Array.isArray(value) ? value : redactKeys(value as object);

@@ -1,5 +1,6 @@
 import type { Logger } from 'pino';
 import type { Context, Mode } from '../lib/caller.ts';
+import type { Clock } from '../lib/clock.ts';
 import type { Db } from '../lib/database.ts';
 import { AppError, invalidField } from '../lib/errors.ts';
 import type { Id } from '../lib/ids.ts';
@@ -12,6 +13,7 @@ import { checkSandboxCase } from './connectors/sandbox.ts';
 /** What payments need from the rest of the house; put together by `services`. */
 export type PaymentsModule = {
   db: Db;
+  clock: Clock;
   log: Logger;
   accounts: Accounts;
   /** The micro-batch through which plain payments are written. */

@@ -65,9 +65,10 @@ export const perform = async (
   operation: Operation,
 ): Promise<Answer> => {
   const result = await callBackend(module, operation);
-  const answer = await settle(module, context, operation, result);
+  const settling = { ...context, now: module.clock.now() };
+  const answer = await settle(module, settling, operation, result);
   // A backend that delivers its answer twice must not be believed twice.
-  return result.outcome === 'approved' && result.repeated ? settle(module, context, operation, result) : answer;
+  return result.outcome === 'approved' && result.repeated ? settle(module, settling, operation, result) : answer;
 };
 
 const callBackend = async (module: PaymentsModule, operation: Operation): Promise<ConnectorResult> => {

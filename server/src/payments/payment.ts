@@ -1,7 +1,7 @@
-import type { Mode } from '../lib/caller.ts';
-import type { Id } from '../lib/ids.ts';
+import type { Context, Mode } from '../lib/caller.ts';
+import { newId, type Id } from '../lib/ids.ts';
 import { formatAmount } from '../lib/money.ts';
-import type { FailureCode, PaymentSnapshot, PaymentState, RefundSnapshot, RefundState } from './schema.ts';
+import type { CreatePaymentBody, FailureCode, PaymentSnapshot, PaymentState, RefundSnapshot, RefundState } from './schema.ts';
 
 /** A payment as the code knows it. Amounts are in minor units of `currency`. */
 export type Payment = {
@@ -43,6 +43,53 @@ export type Refund = {
   createdAt: Date;
   updatedAt: Date;
 };
+
+/** A payment that is about to be made: version 0, nothing moved. */
+export const draftPayment = (
+  context: Context,
+  { mode }: { mode: Mode },
+  body: CreatePaymentBody,
+  facts: Pick<Payment, 'amountMinor' | 'paymentMethod' | 'connector' | 'customerId'>,
+): Payment => ({
+  ...facts,
+  id: newId('payment'),
+  tenantId: context.tenantId,
+  version: 0,
+  state: 'processing',
+  mode,
+  currency: body.currency,
+  capturedMinor: 0n,
+  refundedMinor: 0n,
+  feeMinor: 0n,
+  feeReturnedMinor: 0n,
+  reference: body.reference ?? null,
+  description: body.description ?? null,
+  holdId: null,
+  failureCode: null,
+  metadata: body.metadata ?? {},
+  createdAt: context.now,
+  updatedAt: context.now,
+});
+
+/** A refund that is about to be made. */
+export const draftRefund = (
+  context: Context,
+  payment: Payment,
+  facts: { amountMinor: bigint; feeReturnedMinor: bigint; reason: string | undefined },
+): Refund => ({
+  id: newId('refund'),
+  tenantId: payment.tenantId,
+  paymentId: payment.id,
+  version: 0,
+  state: 'processing',
+  amountMinor: facts.amountMinor,
+  feeReturnedMinor: facts.feeReturnedMinor,
+  holdId: null,
+  reason: facts.reason ?? null,
+  failureCode: null,
+  createdAt: context.now,
+  updatedAt: context.now,
+});
 
 /** The public form of a payment, without personal data. */
 export const paymentSnapshot = (payment: Payment): PaymentSnapshot => {

@@ -3,11 +3,12 @@ import { appendRefusal, getEntryOf } from '../journal/journal.ts';
 import type { Context } from '../lib/caller.ts';
 import type { Json } from '../lib/canonical.ts';
 import type { Tx } from '../lib/database.ts';
-import { AppError, invalidField } from '../lib/errors.ts';
+import { AppError } from '../lib/errors.ts';
 import { newId, type Id } from '../lib/ids.ts';
-import { formatAmount, parseAmount } from '../lib/money.ts';
+import { parseAmount } from '../lib/money.ts';
 import { lockAccounts, refusalTexts, setOverdraft } from '../ledger/ledger.ts';
 import { applyEffect, entriesOf } from './apply.ts';
+import type { Connector } from './connectors/connector.ts';
 import {
   authorised,
   canceled,
@@ -20,8 +21,9 @@ import {
 } from './effects.ts';
 import { connectorFor, type PaymentsModule, type TenantTerms } from './module.ts';
 import { insertOperation, perform, refundRest, type Operation } from './operations.ts';
-import type { Payment, Refund } from './payment.ts';
+import { draftPayment, draftRefund, type Payment, type Refund } from './payment.ts';
 import { feeOf, feeReturnedBy, openPaymentAccounts, type PaymentAccounts } from './postings.ts';
+import { checkCustomer, requireKey, tooLarge, withoutPerson, wrongState } from './rules.ts';
 import { can, type CreatePaymentBody, type RefundBody } from './schema.ts';
 import { getPayment, lockPayment, sumOpenRefunds } from './store.ts';
 
@@ -151,7 +153,7 @@ const change = async (
   return refusing(module, request, async () => {
     const found = await getPayment(module.db, context.tenantId, target.id);
     const accounts = await paymentAccounts(module, context, found);
-    const isInternal = module.connectors.get(found.connector)?.internal ?? false;
+    const isInternal = takenBy(module, found).internal;
     let claimed: Operation | undefined;
     const answer = await commitAnswer(module.db, request, async (tx) => {
       const payment = await lockPayment(tx, context.tenantId, target.id);
@@ -217,21 +219,6 @@ const createOutside = async (
   return claim.replayed ? claim : given(await perform(module, context, operation));
 };
 
-const checkCustomer = ({ customer_id: id, customer_email: email, customer_name: name }: CreatePaymentBody): void => {
-  if (id !== undefined && email !== undefined) {
-    throw invalidField('customer_email', 'goes without customer_id: name the customer in one way');
-  }
-  if (name !== undefined && email === undefined) {
-    throw invalidField('customer_name', 'needs customer_email, by which a customer is known');
-  }
-};
-
-/** The body as its key remembers it: a plain hash of an address could be guessed and would outlive its erasure. */
-const withoutPerson = (module: PaymentsModule, body: CreatePaymentBody): Json => {
-  const { customer_email: email, customer_name: name, ...rest } = body;
-  return email === undefined ? rest : { ...rest, customer: module.fingerprint(JSON.stringify([email, name])) };
-};
-
 type PaymentRequest = { context: Context; operation: string; key: string | undefined; request: Json };
 
 /** Refusals of money are kept as journal entries and counted; with a key, they are its answer too. */
@@ -265,6 +252,13 @@ const failureOf = ({ entry }: Answer): string | undefined => {
   return typeof snapshot.failure_code === 'string' ? snapshot.failure_code : undefined;
 };
 
+/** The backend that has the payment: nothing can be changed there while it is not configured any more. */
+const takenBy = (module: PaymentsModule, payment: Payment): Connector => {
+  const connector = module.connectors.get(payment.connector);
+  if (connector) return connector;
+  throw new AppError('no_connector', `The payment backend "${payment.connector}" of this payment is not configured.`);
+};
+
 const paymentAccounts = (module: PaymentsModule, context: Context, payment: Payment): Promise<PaymentAccounts> => {
   const { tenantId, currency, connector } = payment;
   return openPaymentAccounts(module.db, module.accounts, { tenantId, currency, connector }, context.now);
@@ -278,51 +272,6 @@ const followOverdraft = async (tx: Tx, accounts: PaymentAccounts, terms: TenantT
     throw new AppError('insufficient_funds', refusalTexts.insufficient_funds);
   }
 };
-
-const draftPayment = (
-  context: Context,
-  terms: TenantTerms,
-  body: CreatePaymentBody,
-  facts: Pick<Payment, 'amountMinor' | 'paymentMethod' | 'connector' | 'customerId'>,
-): Payment => ({
-  ...facts,
-  id: newId('payment'),
-  tenantId: context.tenantId,
-  version: 0,
-  state: 'processing',
-  mode: terms.mode,
-  currency: body.currency,
-  capturedMinor: 0n,
-  refundedMinor: 0n,
-  feeMinor: 0n,
-  feeReturnedMinor: 0n,
-  reference: body.reference ?? null,
-  description: body.description ?? null,
-  holdId: null,
-  failureCode: null,
-  metadata: body.metadata ?? {},
-  createdAt: context.now,
-  updatedAt: context.now,
-});
-
-const draftRefund = (
-  context: Context,
-  payment: Payment,
-  facts: { amountMinor: bigint; feeReturnedMinor: bigint; reason: string | undefined },
-): Refund => ({
-  id: newId('refund'),
-  tenantId: payment.tenantId,
-  paymentId: payment.id,
-  version: 0,
-  state: 'processing',
-  amountMinor: facts.amountMinor,
-  feeReturnedMinor: facts.feeReturnedMinor,
-  holdId: null,
-  reason: facts.reason ?? null,
-  failureCode: null,
-  createdAt: context.now,
-  updatedAt: context.now,
-});
 
 /** A backend call gets a little longer than its time limit before its key stops answering 409. */
 const settleGraceMs = 2_000;
@@ -344,21 +293,6 @@ const operationOf = (
   request: { name, key },
   callUntil: new Date(context.now.getTime() + module.connectorTimeoutMs + settleGraceMs),
 });
-
-const requireKey = (terms: TenantTerms, key: string | undefined): void => {
-  if (terms.idempotencyRequired && key === undefined) {
-    throw new AppError('idempotency_key_required', 'This vendor requires an Idempotency-Key header on every write.');
-  }
-};
-
-const wrongState = (payment: Payment, verb: string, needed: string) =>
-  new AppError('invalid_state', `This payment is ${payment.state}; only one that is ${needed} can be ${verb}.`);
-
-const tooLarge = (verb: string, payment: Payment, leftMinor: bigint) =>
-  new AppError(
-    'amount_too_large',
-    `At most ${formatAmount(leftMinor, payment.currency)} ${payment.currency} of this payment can be ${verb}.`,
-  );
 
 const changed = (status: number, { payment }: { payment?: Answer['entry'] }): Answer => answered(status, payment);
 

@@ -28,6 +28,7 @@ export const testPayments = (database: { db: Db; connection: ConnectionOptions }
   const errors: string[] = [];
   const module: PaymentsModule = {
     db: database.db,
+    clock,
     log: pino({ enabled: false }),
     accounts: createAccounts(),
     writer: createPaymentWriter(pipeline, clock),

@@ -33,6 +33,7 @@ export const openPayments = (parts: Parts): { module: PaymentsModule; close(): P
   const writer = createPaymentWriter(pipeline, clock);
   const module: PaymentsModule = {
     db,
+    clock,
     log: moduleLog(log, 'payments'),
     accounts: createAccounts(),
     writer,

@@ -266,6 +266,11 @@ describe('secrets', () => {
     const { config, sources } = load({ PAYMENTS_DATABASE_PASSWORD: 'pw' }, { service: 'eapi' });
     expect(config.database.password).toBeUndefined();
     expect(sources).not.toHaveProperty('database.password');
+    const overrides = { 'database.password': 'pw', 'server.port': 81 };
+    const overridden = load({}, { service: 'eapi', overrides });
+    expect(overridden.config.database.password).toBeUndefined();
+    expect(overridden.config.server.port).toBe(81);
+    expect(overridden.sources).not.toHaveProperty('database.host');
     expect(() => load({}, { service: 'vault' }).config.auth.jwtSecret.reveal()).toThrow(
       'auth.jwt_secret is not configured for the service vault',
     );

@@ -55,22 +55,23 @@ export const describeApi = async (app: FastifyInstance, description: Description
           if (operation) complete(described, operation);
         }
       }
-      keepUsedExamples(plain(document));
+      keepUsed(plain(document));
       spellOut(document);
       return document;
     },
   });
 };
 
-/** Operations share the examples of errors; those of errors that none of them answers with are left out. */
-const keepUsedExamples = (document: PlainSchema): void => {
+/** Operations share examples and parameters; what none of them uses is left out. */
+const keepUsed = (document: PlainSchema): void => {
   const used = JSON.stringify(document['paths']);
   const shared = plain(document['components']);
-  shared['examples'] = Object.fromEntries(
-    Object.entries(plain(shared['examples'])).filter(([code]) =>
-      used.includes(`"#/components/examples/${code}"`),
-    ),
-  );
+  for (const kind of ['examples', 'parameters']) {
+    const entries = Object.entries(plain(shared[kind]));
+    shared[kind] = Object.fromEntries(
+      entries.filter(([name]) => used.includes(`"#/components/${kind}/${name}"`)),
+    );
+  }
 };
 
 const introduction = `Payments with a double-entry ledger behind them.
