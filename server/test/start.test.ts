@@ -12,11 +12,11 @@ const checkout = fileURLToPath(new URL('../../', import.meta.url));
 let root: string;
 let env: NodeJS.ProcessEnv;
 
-/** A checkout of its own, so that its `.florin` is its own too. */
+/** A checkout of its own, so that its `.florin` is its own too. Run without the launcher, which might install. */
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), 'florin-start-'));
   await chmod(root, 0o755);
-  for (const name of ['bin', 'config', 'package.json', 'package-lock.json', 'server']) await cp(join(checkout, name), join(root, name), { recursive: true });
+  for (const name of ['config', 'package.json', 'server']) await cp(join(checkout, name), join(root, name), { recursive: true });
   await symlink(join(checkout, 'node_modules'), join(root, 'node_modules'));
   const [port, sapiPort] = [await freePort(), await freePort()];
   env = { PATH: process.env['PATH'], HOME: root, PORT: String(port), PAYMENTS_SERVER_SAPI_PORT: String(sapiPort) };
@@ -31,10 +31,12 @@ const freePort = (): Promise<number> =>
     });
   });
 
+const main = (): string => join(root, 'server', 'src', 'cli', 'main.ts');
+
 type Running = { child: ChildProcessByStdio<null, Readable, null>; screen: string };
 
 const start = async (): Promise<Running> => {
-  const child = spawn(join(root, 'bin', 'florin'), ['start'], { env, cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
+  const child = spawn(process.execPath, [main(), 'start'], { env, cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
   const running = { child, screen: '' };
   child.stdout.setEncoding('utf8').on('data', (text: string) => (running.screen += text));
   await expect.poll(() => running.screen, { timeout: 30_000 }).toContain('Ctrl-C stops it');
@@ -43,10 +45,11 @@ const start = async (): Promise<Running> => {
 
 const stop = async ({ child }: Running, signal: NodeJS.Signals): Promise<unknown> => {
   child.kill(signal);
-  return (await once(child, 'exit'))[0];
+  const [code] = (await once(child, 'exit')) as [number | null];
+  return code;
 };
 
-const florin = (...args: string[]) => spawnSync(join(root, 'bin', 'florin'), args, { env, cwd: '/', encoding: 'utf8' });
+const florin = (...args: string[]) => spawnSync(process.execPath, [main(), ...args], { env, cwd: '/', encoding: 'utf8' });
 const count = (): unknown => JSON.parse(florin('db', 'shell', '--json', '-c', 'select count(*)::int as n from payments.payments').stdout);
 
 const pay = (): Promise<Response> =>

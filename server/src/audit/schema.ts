@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox';
 import { listQuery } from '../lib/http/page.ts';
-import { freeText, idOf, timeInput, timeOutput } from '../lib/http/schemas.ts';
+import { freeText, idOf, timeInput, timeOutput, versionOutput } from '../lib/http/schemas.ts';
 
 const nullable = <Schema extends Type.TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
 const Result = Type.Enum(['success', 'refused']);
@@ -25,7 +25,7 @@ export const AuditLine = Type.Object({
   origin: nullable(Type.String({ maxLength: 64, description: 'Address of the caller.', examples: ['192.0.2.7'] })),
   request_id: nullable(Type.String({ maxLength: 64 })),
   object: nullable(Type.String({ maxLength: 40, examples: ['pay_01h455vb4pex5vsknk084sn02q'] })),
-  object_version: nullable(Type.Integer({ minimum: 1 })),
+  object_version: nullable(versionOutput()),
   details: Type.Unknown({ description: 'The object after the change, or what was refused; never personal data.' }),
 });
 export type AuditLine = Static<typeof AuditLine>;

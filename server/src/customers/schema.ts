@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox';
 import { listQuery } from '../lib/http/page.ts';
-import { freeText, idOf, metadata, timeOutput } from '../lib/http/schemas.ts';
+import { freeText, idOf, metadata, timeOutput, versionOutput } from '../lib/http/schemas.ts';
 
 /** An email address as callers write it; what counts as the same address is decided by `emailIndexes`. */
 export const Email = Type.String({
@@ -72,7 +72,7 @@ export const CustomerSnapshot = Type.Object({
   id: idOf('customer'),
   object: Type.Literal('customer'),
   metadata: Metadata,
-  version: Type.Integer({ minimum: 1, description: 'Counts the changes of this customer, from 1.' }),
+  version: versionOutput(),
   created_at: timeOutput(),
   updated_at: timeOutput(),
   erased_at: nullable(timeOutput(), 'When the personal data was erased for good.'),

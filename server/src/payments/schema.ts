@@ -9,6 +9,7 @@ import {
   metadata,
   timeInput,
   timeOutput,
+  versionOutput,
 } from '../lib/http/schemas.ts';
 import { listQuery } from '../lib/http/page.ts';
 
@@ -146,7 +147,6 @@ export const ListRefundsQuery = listQuery({});
 const nullable = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
 const Mode = Type.Enum(['test', 'live'], { description: 'Money of test mode is no money.', examples: ['test'] });
 const FailureOf = nullable(Type.Enum(failureCodes, { description: 'Why the backend declined.' }));
-const Version = Type.Integer({ minimum: 1, description: 'Counts the changes, from 1.' });
 
 /** A payment without personal data: the snapshot of its journal entries. */
 export const PaymentSnapshot = Type.Object({
@@ -169,7 +169,7 @@ export const PaymentSnapshot = Type.Object({
   payment_method: Type.String({ maxLength: 64, examples: ['book'] }),
   failure_code: FailureOf,
   metadata: metadata(),
-  version: Version,
+  version: versionOutput(),
   created_at: timeOutput(),
   updated_at: timeOutput(),
 });
@@ -196,7 +196,7 @@ export const RefundSnapshot = Type.Object({
   fee_returned_minor: amountMinorOutput({ examples: ['30'] }),
   reason: nullable(freeText(500)),
   failure_code: FailureOf,
-  version: Version,
+  version: versionOutput(),
   created_at: timeOutput(),
   updated_at: timeOutput(),
 });

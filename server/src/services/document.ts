@@ -27,9 +27,9 @@ const tags = [
 
 /** The kept contract, with this installation's address. */
 export const publishedDocument = (publicUrl: string): object => {
-  const document = JSON.parse(readFileSync(documentFile, 'utf8')) as { info: { contact: object } };
+  const document = JSON.parse(readFileSync(documentFile, 'utf8')) as { info: { contact: object }; servers: object[] };
   document.info.contact = { ...document.info.contact, url: publicUrl };
-  return { ...document, servers: [{ url: publicUrl, description: 'This Florin' }] };
+  return { ...document, servers: document.servers.map((server) => ({ ...server, url: publicUrl })) };
 };
 
 /** Makes the OpenAPI document of all public routes, from their schemas. */
@@ -42,7 +42,7 @@ export const makeDocument = async (version: string): Promise<object> => {
     name: 'document',
     tls: false,
   });
-  await describeApi(app, { serverUrl: 'http://localhost:3000', version, tags });
+  await describeApi(app, { serverUrl: 'https://florin.example.com', version, tags });
   // No handler runs while routes are only described, so nothing of what they would work with is needed.
   const nothing = {} as never;
   await app.register(accessRoutes(nothing), { prefix: '/api/v1' });

@@ -1,6 +1,6 @@
 import { Type, type Static, type TProperties } from 'typebox';
 import { roles } from '../lib/caller.ts';
-import { freeText, idOf, timeOutput } from '../lib/http/schemas.ts';
+import { freeText, idOf, timeOutput, versionOutput } from '../lib/http/schemas.ts';
 
 const closed = <Properties extends TProperties>(properties: Properties, options: object = {}) =>
   Type.Object(properties, { additionalProperties: false, ...options });
@@ -33,7 +33,7 @@ const FeeBasisPoints = Type.Integer({
 });
 const FeeFixed = Type.Record(
   Type.String({ pattern: '^[A-Z]{3}$' }),
-  Type.String({ pattern: '^[0-9]{1,15}$', 'x-expected': 'minor units, a string of digits such as "30"' }),
+  Type.String({ maxLength: 15, pattern: '^[0-9]{1,15}$', 'x-expected': 'minor units, a string of digits such as "30"' }),
   {
     maxProperties: 200,
     description: 'Fee of a payment on top, in minor units per currency.',
@@ -88,7 +88,7 @@ export const Vendor = closed({
   slug: Slug,
   name: Name,
   enabled: Type.Boolean({ description: 'A disabled vendor can’t call; nothing of it is lost.' }),
-  version: Type.Integer({ minimum: 1, description: 'Counts the changes.' }),
+  version: versionOutput(),
   fee_basis_points: FeeBasisPoints,
   fee_fixed: FeeFixed,
   idempotency_required: IdempotencyRequired,

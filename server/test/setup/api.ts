@@ -1,13 +1,11 @@
 import { sql } from 'kysely';
-import { append } from '../../src/journal/journal.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
-import { createAccounts, makeTransfer, post } from '../../src/ledger/ledger.ts';
 import { listTransfers } from '../../src/ledger/store.ts';
 import { verifyLedger } from '../../src/ledger/verify.ts';
 import { platformTenantId, roles, type Context, type Mode, type Role } from '../../src/lib/caller.ts';
-import { inTransaction, openDatabase, type Db } from '../../src/lib/database.ts';
+import { inTransaction, type Db } from '../../src/lib/database.ts';
 import type { Finding } from '../../src/lib/finding.ts';
-import { newId, toUuid, type Id } from '../../src/lib/ids.ts';
+import { newId } from '../../src/lib/ids.ts';
 import { Secret } from '../../src/lib/secret.ts';
 import { book } from '../../src/payments/connectors/book.ts';
 import { verifyPayments } from '../../src/payments/verify.ts';
@@ -47,52 +45,6 @@ export const differencesIn = async (db: Db): Promise<Finding[]> => {
     ...(await verifyJournal(db, (ids) => listTransfers(db, ids))),
   ];
   return findings.filter(({ difference }) => difference !== undefined);
-};
-
-/** Connections of one API instance: fewer than the requests of a race, so that they also queue for these. */
-const poolMax = 12;
-
-/**
- * API servers on one database, each with its own pool, writer, caches and secrets, as separate processes have them.
- * Only what the database knows is common: use API keys, not clients made later.
- */
-export const openInstances = async (
-  database: TestDatabase,
-  count: number,
-): Promise<AsyncDisposable & { urls: string[] }> => {
-  const stack = new AsyncDisposableStack();
-  const urls: string[] = [];
-  for (let opened = 0; opened < count; opened += 1) {
-    const { connection } = database;
-    const { db } = stack.use(
-      openDatabase({ connection, poolMax, applicationName: `test-instance-${opened}` }),
-    );
-    const parts = stack.use(await testParts({ db, connection }));
-    const api = stack.use(await oneProcess(parts, { rateLimit: { max: 1_000_000, windowMs: 60_000 } }));
-    urls.push(api.url);
-  }
-  return { urls, [Symbol.asyncDispose]: () => stack.disposeAsync() };
-};
-
-/** Pays money out to the vendor: the balance is less than what its payments may still have to give back. */
-export const payOut = async (
-  db: Db,
-  { tenantId, amountMinor }: { tenantId: number; amountMinor: bigint },
-): Promise<void> => {
-  const context = systemContext(tenantId);
-  const accounts = createAccounts();
-  const open = (code: string, nonNegative: boolean): Promise<Id<'account'>> =>
-    accounts.open(db, { tenantId, currency: 'USD', code, nonNegative }, context.now);
-  const postings = [
-    { accountId: await open('payable', true), amountMinor: -amountMinor },
-    { accountId: await open('external:book', false), amountMinor },
-  ];
-  const transfer = makeTransfer({ kind: 'correction', tenantId, objectId: newId('operation'), postings });
-  await inTransaction(db, async (tx) => {
-    await post(tx, transfer, context.now);
-    const object = { type: 'transfer', id: transfer.id, version: 1 };
-    await append(tx, context, { kind: 'transfer.corrected', object, snapshot: {}, transfer });
-  });
 };
 
 /** The parts of an API, with a payment backend that live mode takes too: `payment_method: "bank"`. */
@@ -326,6 +278,3 @@ export const rowsOf = async (db: Db, tenantId: number): Promise<Record<string, b
 
 /** An id like this one that nothing has. */
 export const unknownLike = (id: string): string => id.replace(/_.*$/, newId('request').slice('req'.length));
-
-/** What the journal and the database call an object. */
-export const uuidOf = (id: string): string => toUuid(id as Id<'payment'>); // of any kind, all have this form

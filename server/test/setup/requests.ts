@@ -2,7 +2,7 @@ import { Agent, request as httpRequest, type IncomingHttpHeaders } from 'node:ht
 import { sql } from 'kysely';
 import { Compile } from 'typebox/schema';
 import type { Db } from '../../src/lib/database.ts';
-import { plain, type PlainSchema } from '../../src/lib/openapi/example.ts';
+import { exampleOf, plain, type PlainSchema } from '../../src/lib/openapi/example.ts';
 
 /** A parameter of an operation, with what the document says about it. */
 export type Parameter = { name: string; in: 'path' | 'query' | 'header'; schema: PlainSchema };
@@ -183,3 +183,192 @@ export const changedTables = (before: Contents, after: Contents): string[] =>
     const was = before.get(name);
     return was?.sum === sum && was.rows === rows ? [] : [`${name} (${rows - (was?.rows ?? 0)} rows more)`];
   });
+
+/** A value that a field must refuse, as JSON text, and the fields that the refusal may name. */
+export type Spoilt = { what: string; json: string; fields: readonly string[] };
+
+/** Stands for whatever is wrong with a body before its fields are looked at. */
+const wholeBody = 'body';
+
+export const cardNumbers = ['4242 4242 4242 4242', '4242-4242-4242-4242', '4242424242424242'];
+
+/** Credentials of the demo vendors, which no log may show. */
+export const secrets = ['test-key', 'test_client_secret'];
+
+/**
+ * Bad values for a schema of the document: what the schema itself refuses, and what no field may take, such as control
+ * characters and card numbers. A kind of schema that is not known here fails, so that nobody forgets to test it.
+ * @param where the path of the field; empty for a whole body
+ */
+export const spoil = (schema: PlainSchema, where = ''): Spoilt[] => {
+  const validator = Compile(schema);
+  const here = (what: string, json: string) => ({ what: `${where || wholeBody}: ${what}`, json, fields: [where] });
+  const refusedBySchema = [
+    ...['0', '-1.5', '1e30', '"text"', 'true', 'null', '[]', '["text"]', '[[]]', '{}', '{"text":1}', '{"text":{}}'].map((json) => here(json, json)),
+    ...branchesOf(schema).flatMap((branch) => badOf(branch, where)),
+  ].filter(({ json }) => !validator.Check(JSON.parse(json)));
+  return [
+    ...refusedBySchema,
+    ...[100, 10_000].flatMap((depth) => [
+      here(`arrays ${depth} deep`, `${'['.repeat(depth)}${']'.repeat(depth)}`),
+      here(`objects ${depth} deep`, `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`),
+    ]),
+    ...branchesOf(schema).flatMap((branch) => alwaysBadOf(branch, where)),
+  ];
+};
+
+const branchesOf = (schema: PlainSchema): PlainSchema[] =>
+  Array.isArray(schema['anyOf']) ? schema['anyOf'].flatMap((branch) => branchesOf(plain(branch))) : [schema];
+
+const kindOf = (schema: PlainSchema, where: string): string => {
+  if ('const' in schema || Array.isArray(schema['enum'])) return 'choice';
+  const kind = schema['type'] === 'object' && !('properties' in schema) ? 'map' : String(schema['type']);
+  if (['string', 'integer', 'number', 'boolean', 'null', 'array', 'object', 'map'].includes(kind)) return kind;
+  throw new Error(`No bad values are known for ${where}, ${JSON.stringify(schema)}: add its kind to badOf in server/test/setup/requests.ts`);
+};
+
+/** The bound that a schema sets, or the advice to set one: everything a caller may send is bounded. */
+const boundOf = (schema: PlainSchema, keyword: string, where: string): number => {
+  if (typeof schema[keyword] === 'number') return schema[keyword];
+  throw new Error(`${where || wholeBody} has no ${keyword}: give it one in its schema`);
+};
+
+/** Candidates that a schema of this kind may refuse. */
+const badOf = (schema: PlainSchema, where: string): Spoilt[] => {
+  const here = (what: string, value: unknown): Spoilt => ({ what: `${where || wholeBody}: ${what}`, json: JSON.stringify(value), fields: [where] });
+  switch (kindOf(schema, where)) {
+    case 'choice':
+      return [here('none of the choices', 'nonsense'), here('in capitals', String(exampleText(schema)).toUpperCase())];
+    case 'string': {
+      const lengthMax = boundOf(schema, 'maxLength', where);
+      const example = exampleText(schema);
+      return [
+        here('empty', ''),
+        here('blank', ' '),
+        here('too long', example + 'x'.repeat(lengthMax + 1 - example.length)),
+        here('far too long', 'x'.repeat(100_000)),
+        here('too long in combining marks', `${example}${'\u0301'.repeat(lengthMax)}`),
+      ];
+    }
+    case 'integer':
+    case 'number':
+      return [schema['minimum'], schema['maximum']].flatMap((limit) =>
+        typeof limit === 'number' ? [here('out of bounds', limit - 1), here('out of bounds', limit + 1)] : [],
+      );
+    case 'array': {
+      const item = validOf(plain(schema['items']), where);
+      const items = Array.from({ length: boundOf(schema, 'maxItems', where) + 1 }, () => item);
+      return [
+        { what: `${where}: too many items`, json: `[${items.join()}]`, fields: [where] },
+        ...spoil(plain(schema['items']), `${where}.0`).map((bad) => ({ ...bad, json: `[${bad.json}]` })),
+      ];
+    }
+    case 'map': {
+      const entries = Array.from({ length: boundOf(schema, 'maxProperties', where) + 1 }, (_, index) => [`K${index}`, 'v']);
+      return [
+        here('too many members', Object.fromEntries(entries)),
+        here('a member without a name', { '': 'v' }),
+        here('a member with a long name', { ['K'.repeat(41)]: 'v' }),
+      ];
+    }
+    case 'object': {
+      if (schema['additionalProperties'] !== false) throw new Error(`${where || wholeBody} takes unknown members: close its schema`);
+      const members = validMembers(schema, where);
+      const without = (name: string) => objectText({ ...members, [name]: undefined });
+      return [
+        ...listOf(schema['required']).map(String).map((name) => ({ what: `${inside(where, name)}: missing`, json: without(name), fields: [inside(where, name)] })),
+        ...['nonsense', 'constructor', 'toString'].map((name) => ({
+          what: `${inside(where, name)}: unknown`,
+          json: objectText({ ...members, [name]: '"x"' }),
+          fields: [inside(where, name)],
+        })),
+      ];
+    }
+    default:
+      return [];
+  }
+};
+
+/** What no schema of this kind has to forbid by itself, because it is forbidden everywhere. */
+const alwaysBadOf = (schema: PlainSchema, where: string): Spoilt[] => {
+  const here = (what: string, json: string): Spoilt => ({ what: `${where || wholeBody}: ${what}`, json, fields: [where] });
+  const poisons = ['"__proto__":{"x":"y"}', '"\\u005f_proto__":{}', '"constructor":{"prototype":{"x":"y"}}'].map((member) => ({
+    ...here(`holds ${member}`, `{${member}}`),
+    fields: [where, wholeBody],
+  }));
+  switch (kindOf(schema, where)) {
+    case 'string': {
+      const example = exampleText(schema);
+      const texts = ['\u0000', '\u0007', '\u001b', '\ud800', '\udc00'].map((strange) => example + strange);
+      return [
+        ...texts.map((text) => here(JSON.stringify(text).slice(-7), JSON.stringify(text))),
+        ...cardNumbers.map((card) => here('a card number', JSON.stringify(card))),
+        here('a card number in a text', JSON.stringify(`Card ${cardNumbers[0]}, please`)),
+        here('secrets and a control character', JSON.stringify(`${secrets.join(' ')}\u0000`)),
+      ];
+    }
+    case 'number':
+    case 'integer':
+      return [here('1e400', '1e400'), here('-1e400', '-1e400')];
+    case 'map': {
+      const [name, value] = Object.entries(validMap(schema))[0] ?? [];
+      if (name === undefined) throw new Error(`${where} needs an example in its schema`);
+      const inner = plain(Object.values(plain(schema['patternProperties']))[0] ?? schema['additionalProperties']);
+      const names = [...cardNumbers, '\u0007', '\ud800', 'K'.repeat(5_000), `${'K'.repeat(59)}😀${'K'.repeat(500)}`];
+      return [
+        ...poisons,
+        ...spoil(inner, inside(where, name)).map((bad) => ({ ...bad, json: objectText({ [name]: bad.json }) })),
+        ...names.map((strange) => here(`a member ${JSON.stringify(strange).slice(0, 30)}`, objectText({ [strange]: JSON.stringify(value) }))),
+        here('a control character deep inside long names', `${`{"${'n'.repeat(60)}":`.repeat(60)}"\\u0000"${'}'.repeat(60)}`),
+      ];
+    }
+    case 'object': {
+      const members = validMembers(schema, where);
+      const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`unknown_${index}`, '1']));
+      const long = ['n'.repeat(5_000), `${'n'.repeat(59)}😀`];
+      const inner = Object.entries(plain(schema['properties'])).flatMap(([name, property]) =>
+        spoil(plain(property), inside(where, name)).map((bad) => ({ ...bad, json: objectText({ ...members, [name]: bad.json }) })),
+      );
+      return [
+        ...poisons,
+        ...inner,
+        here('10,000 unknown members', objectText({ ...members, ...many })),
+        ...long.map((name) => here(`an unknown member ${name.slice(0, 5)}… `, objectText({ ...members, [name]: '1' }))),
+      ];
+    }
+    default:
+      return [];
+  }
+};
+
+const inside = (where: string, name: string): string => (where === '' ? name : `${where}.${name}`);
+
+const exampleText = (schema: PlainSchema): string => String(exampleOf(schema));
+
+/** An object from the JSON texts of its members. */
+export const objectText = (members: Record<string, string | undefined>): string =>
+  `{${Object.entries(members)
+    .flatMap(([name, json]) => (json === undefined ? [] : [`${JSON.stringify(name)}:${json}`]))
+    .join()}}`;
+
+const validMap = (schema: PlainSchema): Record<string, unknown> => plain(exampleOf(schema));
+
+/** The members that an object needs at least to be accepted, as JSON texts. */
+export const validMembers = (schema: PlainSchema, where = ''): Record<string, string> => {
+  const properties = plain(schema['properties']);
+  const required = listOf(schema['required']).map(String);
+  const needed = required.length === 0 && schema['minProperties'] === 1 ? Object.keys(properties).slice(0, 1) : required;
+  return Object.fromEntries(needed.map((name) => [name, validOf(plain(properties[name]), inside(where, name))]));
+};
+
+let addresses = 0;
+
+/** A value that a schema accepts, as JSON text; an email address is another one each time. */
+const validOf = (schema: PlainSchema, where: string): string => {
+  const [first = {}] = branchesOf(schema);
+  if (first['format'] === 'email') return JSON.stringify(`somebody.${(addresses += 1)}@example.com`);
+  if (first['type'] === 'object' && 'properties' in first) return objectText(validMembers(first, where));
+  const value = exampleOf(first);
+  if (!Compile(schema).Check(value)) throw new Error(`${where} needs an example in its schema`);
+  return JSON.stringify(value);
+};
