@@ -1,5 +1,27 @@
 -- Made from a migrated database; see schema-dump.ts. Change the migrations and functions, not this file.
 
+create schema audit;
+grant usage on schema audit to florin_maintenance;
+grant usage on schema audit to florin_service;
+
+create view audit.audit_log (
+  "timestamp" timestamp with time zone,
+  id uuid,
+  tenant_id integer,
+  actor text,
+  action text,
+  result text,
+  origin text,
+  request_id text,
+  object_type text,
+  object_id uuid,
+  object_version integer,
+  details jsonb
+) as select … from journal.entries;
+grant select on audit.audit_log to florin_maintenance;
+grant select on audit.audit_log to florin_service;
+
+
 create schema customers;
 grant usage on schema customers to florin_maintenance;
 grant usage on schema customers to florin_service;
@@ -31,6 +53,24 @@ create table customers.keys (
   constraint keys_pkey PRIMARY KEY (tenant_id, customer_id)
 );
 grant insert, select on customers.keys to florin_service;
+
+
+create schema events;
+grant usage on schema events to florin_maintenance;
+grant usage on schema events to florin_service;
+
+create view events.events (
+  tenant_id integer,
+  id uuid,
+  type text,
+  object_type text,
+  object_id uuid,
+  sequence integer,
+  data jsonb,
+  created_at timestamp with time zone
+) as select … from journal.entries;
+grant select on events.events to florin_maintenance;
+grant select on events.events to florin_service;
 
 
 create schema journal;
