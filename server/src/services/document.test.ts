@@ -17,9 +17,9 @@ describe('the OpenAPI document', () => {
   }, 60_000);
 
   test('is published with the address of this installation', () => {
-    expect(publishedDocument('https://api.example.com')).toMatchObject({
+    expect(publishedDocument({ publicUrl: 'https://api.example.com', env: 'staging' })).toMatchObject({
       openapi: '3.1.0',
-      servers: [{ url: 'https://api.example.com' }],
+      servers: [{ url: 'https://api.example.com', description: 'This Florin (staging)' }],
     });
   });
 });

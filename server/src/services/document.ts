@@ -25,11 +25,16 @@ const tags = [
   { name: 'Health', description: 'Whether it works.' },
 ];
 
-/** The kept contract, with this installation's address. */
-export const publishedDocument = (publicUrl: string): object => {
+/** The kept contract, with the address and environment of this installation. */
+export const publishedDocument = ({ publicUrl, env }: { publicUrl: string; env: string }): object => {
   const document = JSON.parse(readFileSync(documentFile, 'utf8')) as { info: { contact: object }; servers: object[] };
   document.info.contact = { ...document.info.contact, url: publicUrl };
-  return { ...document, servers: document.servers.map((server) => ({ ...server, url: publicUrl })) };
+  const servers = document.servers.map((server) => ({
+    ...server,
+    url: publicUrl,
+    description: `This Florin (${env})`,
+  }));
+  return { ...document, servers };
 };
 
 /** Makes the OpenAPI document of all public routes, from their schemas. */

@@ -2,6 +2,9 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { SecurityEvent, UsageReport, type Directory } from '../access/directory.ts';
 
+/** Asked each second by every edge: its log lines would drown the others. */
+const asked = { requires: 'admin', platformOnly: true, probe: true } as const;
+
 /** Between services only (`sapi.ts` guards it with their tokens), and in no public document. */
 const internal = { config: { requires: 'admin', platformOnly: true }, schema: { hide: true } } as const;
 
@@ -40,7 +43,7 @@ export const internalRoutes =
       }),
     );
 
-    app.get('/revocations', { ...internal, schema: { ...internal.schema, ...Since } }, async ({ query }) =>
+    app.get('/revocations', { ...internal, config: asked, schema: { ...internal.schema, ...Since } }, async ({ query }) =>
       directory.revocationsSince(query.since),
     );
 
@@ -62,7 +65,7 @@ export const internalRoutes =
       },
     );
 
-    app.get('/health', { ...internal, config: { ...internal.config, probe: true } }, async () => {
+    app.get('/health', { ...internal, config: asked }, async () => {
       await directory.health();
       return {};
     });

@@ -89,7 +89,7 @@ const mountPublic = (app: App, { config, clock, metrics }: Parts, probes: Probes
   app.register(healthRoutes({ probes, clock }));
   app.register(apiHealthRoutes({ probes, clock }));
   app.register(metricsRoutes({ metrics, token: config.metrics.token }));
-  app.register(documentationRoutes({ document: () => publishedDocument(config.server.publicUrl) }));
+  app.register(documentationRoutes({ document: () => publishedDocument({ publicUrl: config.server.publicUrl, env: config.env }) }));
   app.get('/', { config: { requires: 'public' }, schema: { hide: true } }, async (_, reply) => reply.redirect('/docs'));
 };
 

@@ -24,6 +24,5 @@ const lineOf = (request: FastifyRequest) => ({
   method: request.method,
   tenant: request.knownCaller?.tenantId,
   actor: request.knownCaller?.actor,
-  request_id: request.id,
   trace_id: request.trace?.traceId,
 });

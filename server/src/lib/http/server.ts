@@ -74,7 +74,7 @@ export const buildServer = ({
   const secure = (tls ?? settings.tls.enabled) ? secureOptions(settings.tls) : undefined;
   const app = Fastify({
     loggerInstance,
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     serverFactory: (handle) => createBoundedServer(settings, handle, secure),
     clientErrorHandler: (error, socket) => answerUnreadable({ log: serverLog, clock }, error, socket),
     frameworkErrors: answerEarly,
