@@ -35,34 +35,52 @@ const main = () => {
 /** Installs what package-lock.json names and node_modules lacks. Development tools that are there are kept current too. */
 const install = (isProduction) => {
   const wanted = packagesOf(join(root, 'package-lock.json'));
-  if (wanted === undefined) fail(`${join(root, 'package-lock.json')} is missing: this is not a complete checkout.`);
+  if (wanted === undefined)
+    fail(`${join(root, 'package-lock.json')} is missing: this is not a complete checkout.`);
   const installedFile = join(modules, '.package-lock.json');
   const installed = packagesOf(installedFile);
   const hasDevelopment = Object.keys(installed ?? {}).some((path) => wanted[path]?.dev);
   const withDevelopment = !isProduction || hasDevelopment;
   const needed = Object.entries(wanted).filter(([, entry]) => withDevelopment || !entry.dev);
-  const lacks = (found) => needed.filter(([path, entry]) => !isInstalled(path, entry, found)).map(([path]) => path);
+  const lacks = (found) =>
+    needed.filter(([path, entry]) => !isInstalled(path, entry, found)).map(([path]) => path);
   if (installed !== undefined && lacks(installed).length === 0) return;
 
-  const reason = installed === undefined ? 'node_modules is missing' : 'package-lock.json names other packages than are installed';
+  const reason =
+    installed === undefined
+      ? 'node_modules is missing'
+      : 'package-lock.json names other packages than are installed';
   // Not `npm ci`: it refuses the whole lock file when the registry in use lacks an optional package of another
   // platform. This installs the versions of the lock file just the same, and whether it did is looked at afterwards.
   const args = ['install', '--no-save', ...(withDevelopment ? [] : ['--omit=dev']), '--ignore-scripts'];
   process.stderr.write(`Installing dependencies, since ${reason}: npm ${args.join(' ')}\n`);
   const quiet = ['--no-audit', '--no-fund', '--loglevel=error'];
   // npm's summary goes to our standard error, so that what a command prints stays clean.
-  const { status, error } = spawnSync('npm', [...args, ...quiet], { cwd: root, stdio: ['ignore', 2, 2], env: npmEnvironment() });
-  if (error) fail(`npm could not be run (${error.code ?? error.message}). Install npm, or Node.js from https://nodejs.org, which brings it.`);
-  if (status !== 0) fail(`npm failed; its messages above say why. Try again by hand in ${root}: npm ${args.join(' ')}`);
+  const { status, error } = spawnSync('npm', [...args, ...quiet], {
+    cwd: root,
+    stdio: ['ignore', 2, 2],
+    env: npmEnvironment(),
+  });
+  if (error)
+    fail(
+      `npm could not be run (${error.code ?? error.message}). Install npm, or Node.js from https://nodejs.org, which brings it.`,
+    );
+  if (status !== 0)
+    fail(`npm failed; its messages above say why. Try again by hand in ${root}: npm ${args.join(' ')}`);
   const still = lacks(packagesOf(installedFile) ?? {});
-  if (still.length > 0) fail(`package.json and package-lock.json contradict each other: ${still.slice(0, 5).join(', ')} can't be installed as locked.`);
+  if (still.length > 0)
+    fail(
+      `package.json and package-lock.json contradict each other: ${still.slice(0, 5).join(', ')} can't be installed as locked.`,
+    );
 };
 
 /** The packages of a lock file by their path, without the project itself and its workspaces. */
 const packagesOf = (file) => {
   if (!existsSync(file)) return undefined;
   const { packages } = JSON.parse(readFileSync(file, 'utf8'));
-  return Object.fromEntries(Object.entries(packages).filter(([path, { link }]) => path.includes('node_modules/') && !link));
+  return Object.fromEntries(
+    Object.entries(packages).filter(([path, { link }]) => path.includes('node_modules/') && !link),
+  );
 };
 
 /** npm leaves out optional packages of other platforms, also those that only such a package needs. */

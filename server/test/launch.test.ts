@@ -27,7 +27,10 @@ beforeEach(async () => {
   for (const folder of ['bin', 'path']) await mkdir(join(root, folder));
   await copyFile(launcher, join(root, 'bin', 'launch.mjs'));
   await writeLock('package-lock.json', wanted);
-  await writeFile(join(root, 'script.mjs'), 'console.log(JSON.stringify([process.execPath, ...process.argv.slice(2)]));');
+  await writeFile(
+    join(root, 'script.mjs'),
+    'console.log(JSON.stringify([process.execPath, ...process.argv.slice(2)]));',
+  );
   await setNpm(`
     const dev = !process.argv.includes('--omit=dev');
     const { packages } = JSON.parse(fs.readFileSync('package-lock.json'));
@@ -39,7 +42,8 @@ beforeEach(async () => {
 });
 afterEach(() => rm(root, { recursive: true, force: true }));
 
-const writeLock = (file: string, packages: Packages): Promise<void> => writeFile(join(root, file), JSON.stringify({ packages }));
+const writeLock = (file: string, packages: Packages): Promise<void> =>
+  writeFile(join(root, file), JSON.stringify({ packages }));
 
 const setNpm = async (body: string): Promise<void> => {
   const text = `#!${process.execPath}\nconst fs = require('node:fs');\nfs.appendFileSync('npm-calls', process.argv.slice(2).join(' ') + '\\n');${body}`;
@@ -50,9 +54,17 @@ const setNpm = async (body: string): Promise<void> => {
 const environment = (): NodeJS.ProcessEnv => ({ PATH: `${join(root, 'path')}:/usr/bin:/bin` });
 
 const launch = (...args: string[]) =>
-  spawnSync(process.execPath, [join(root, 'bin', 'launch.mjs'), ...args], { cwd: '/', encoding: 'utf8', env: environment() });
+  spawnSync(process.execPath, [join(root, 'bin', 'launch.mjs'), ...args], {
+    cwd: '/',
+    encoding: 'utf8',
+    env: environment(),
+  });
 
-const npmCalls = async (): Promise<string[]> => (await readFile(join(root, 'npm-calls'), 'utf8').catch(() => '')).trim().split('\n').filter((line) => line !== '');
+const npmCalls = async (): Promise<string[]> =>
+  (await readFile(join(root, 'npm-calls'), 'utf8').catch(() => ''))
+    .trim()
+    .split('\n')
+    .filter((line) => line !== '');
 
 describe('installing', () => {
   test('on a fresh checkout it says so, installs once, and runs the script under the pinned Node.js', async () => {
@@ -61,7 +73,9 @@ describe('installing', () => {
     expect(first.stdout).toBe(`${JSON.stringify([process.execPath, 'a', 'b c'])}\n`);
     const second = launch('--production', 'script.mjs');
     expect(second.stderr).toBe('');
-    expect(await npmCalls()).toEqual([expect.stringMatching(/^install --no-save --omit=dev --ignore-scripts /)]);
+    expect(await npmCalls()).toEqual([
+      expect.stringMatching(/^install --no-save --omit=dev --ignore-scripts /),
+    ]);
   });
 
   test('development tools are added when they are asked for, and a start does not take them away', async () => {
@@ -83,12 +97,27 @@ describe('installing', () => {
 
   test('an npm that fails, is missing or installs something else ends it with a reason', async () => {
     await setNpm('process.exit(3)');
-    expect(launch('script.mjs')).toMatchObject({ status: 1, stdout: '', stderr: expect.stringContaining('npm failed') as string });
-    await setNpm('fs.mkdirSync("node_modules", { recursive: true }); fs.writeFileSync("node_modules/.package-lock.json", JSON.stringify({ packages: {} }));');
-    expect(launch('script.mjs')).toMatchObject({ status: 1, stderr: expect.stringContaining('contradict each other: node_modules/pg') as string });
+    expect(launch('script.mjs')).toMatchObject({
+      status: 1,
+      stdout: '',
+      stderr: expect.stringContaining('npm failed') as string,
+    });
+    await setNpm(
+      'fs.mkdirSync("node_modules", { recursive: true }); fs.writeFileSync("node_modules/.package-lock.json", JSON.stringify({ packages: {} }));',
+    );
+    expect(launch('script.mjs')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('contradict each other: node_modules/pg') as string,
+    });
     await rm(join(root, 'path', 'npm'));
-    const bare = spawnSync(process.execPath, [join(root, 'bin', 'launch.mjs'), 'script.mjs'], { encoding: 'utf8', env: { PATH: join(root, 'path') } });
-    expect(bare).toMatchObject({ status: 1, stderr: expect.stringContaining('npm could not be run') as string });
+    const bare = spawnSync(process.execPath, [join(root, 'bin', 'launch.mjs'), 'script.mjs'], {
+      encoding: 'utf8',
+      env: { PATH: join(root, 'path') },
+    });
+    expect(bare).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('npm could not be run') as string,
+    });
   });
 });
 
@@ -96,38 +125,55 @@ describe('running', () => {
   beforeEach(async () => {
     await mkdir(join(root, nodePackage, 'bin'), { recursive: true });
     await symlink(process.execPath, join(root, nodePackage, 'bin', 'node'));
-    await writeLock('node_modules/.package-lock.json', { ...production, 'node_modules/vitest': { version: '5.0.0', dev: true } });
+    await writeLock('node_modules/.package-lock.json', {
+      ...production,
+      'node_modules/vitest': { version: '5.0.0', dev: true },
+    });
   });
 
   test('a tool is found by its name, in node_modules/.bin', async () => {
     await mkdir(join(root, 'node_modules', '.bin'));
     await symlink('../../script.mjs', join(root, 'node_modules', '.bin', 'tool'));
     expect(launch('tool', '--flag').stdout).toContain('"--flag"');
-    expect(launch('nothing')).toMatchObject({ status: 1, stderr: expect.stringContaining('no tool nothing') as string });
+    expect(launch('nothing')).toMatchObject({
+      status: 1,
+      stderr: expect.stringContaining('no tool nothing') as string,
+    });
     expect(launch()).toMatchObject({ status: 2, stderr: expect.stringContaining('Usage') as string });
   });
 
   test('the exit code and the deadly signal of the child are its own', async () => {
     await writeFile(join(root, 'script.mjs'), 'process.exit(7)');
     expect(launch('script.mjs').status).toBe(7);
-    await writeFile(join(root, 'script.mjs'), `process.kill(process.pid, 'SIGTERM'); setInterval(() => 0, 1000)`);
+    await writeFile(
+      join(root, 'script.mjs'),
+      `process.kill(process.pid, 'SIGTERM'); setInterval(() => 0, 1000)`,
+    );
     expect(launch('script.mjs').signal).toBe('SIGTERM');
   });
 
-  test.each(['SIGINT', 'SIGTERM'] as const)('%s reaches the child once, and its own end is waited for', async (signal) => {
-    const script = `let times = 0;
-      process.on('${signal}', () => { times += 1; console.log('times ' + times); if (times === 1) process.stdin.once('data', () => process.exit(5)); });
+  test.each(['SIGINT', 'SIGTERM'] as const)(
+    '%s reaches the child once, and its own end is waited for',
+    async (signal) => {
+      const script = `let times = 0;
+      process.on('${signal}', () => console.log('times', (times += 1)));
+      process.on('SIGHUP', () => process.exit(5));
       process.stdin.resume(); console.log('ready');`;
-    await writeFile(join(root, 'script.mjs'), script);
-    const child = spawn(process.execPath, [join(root, 'bin', 'launch.mjs'), 'script.mjs'], { stdio: ['pipe', 'pipe', 'inherit'], env: environment() });
-    let output = '';
-    child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
-    await expect.poll(() => output).toContain('ready');
-    child.kill(signal);
-    await expect.poll(() => output).toContain('times 1');
-    child.kill(signal);
-    child.stdin.end('go on\n');
-    expect(await once(child, 'exit')).toEqual([5, null]);
-    expect(output).not.toContain('times 2');
-  });
+      await writeFile(join(root, 'script.mjs'), script);
+      const child = spawn(process.execPath, [join(root, 'bin', 'launch.mjs'), 'script.mjs'], {
+        stdio: ['pipe', 'pipe', 'inherit'],
+        env: environment(),
+      });
+      let output = '';
+      child.stdout.setEncoding('utf8').on('data', (text: string) => (output += text));
+      await expect.poll(() => output).toContain('ready');
+      child.kill(signal);
+      await expect.poll(() => output).toContain('times 1');
+      // The last one comes after the second has been dealt with, in both processes.
+      child.kill(signal);
+      child.kill('SIGHUP');
+      expect(await once(child, 'exit')).toEqual([5, null]);
+      expect(output).not.toContain('times 2');
+    },
+  );
 });

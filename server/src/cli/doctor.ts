@@ -20,7 +20,9 @@ import { textTable } from './table.ts';
 export const register = (program: Command): void => {
   program
     .command('doctor')
-    .description('what is missing on this machine, and the command that mends it; exits 1 when something required is missing')
+    .description(
+      'what is missing on this machine, and the command that mends it; exits 1 when something required is missing',
+    )
     .option('--json', 'print JSON')
     .addHelpText('after', '\nExamples:\n  florin doctor\n  florin doctor --json')
     .action(doctor);
@@ -48,7 +50,9 @@ const signs = { ok: 'ok', missing: 'MISSING', optional: 'optional' } as const;
 
 const report = (findings: readonly Finding[]): string => {
   const rows = findings.map(({ name, state, detail }) => [signs[state], name, detail]);
-  const remedies = findings.flatMap(({ name, state, remedy }) => (state === 'ok' || remedy === undefined ? [] : [[signs[state], name, remedy]]));
+  const remedies = findings.flatMap(({ name, state, remedy }) =>
+    state === 'ok' || remedy === undefined ? [] : [[signs[state], name, remedy]],
+  );
   const mend = remedies.length === 0 ? '' : `\n${textTable(['', 'to mend', 'run'], remedies)}\n`;
   return `${textTable(['', 'what', 'found'], rows)}\n${mend}`;
 };

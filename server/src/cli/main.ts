@@ -17,7 +17,9 @@ const commands = [start, serve, migrate, validate, doctor, vendor, apiKey, confi
 
 /** Exit codes: 0 done, 1 refused or failed, 2 called wrongly. */
 const main = async (argv: string[]): Promise<void> => {
-  const manifest = JSON.parse(readFileSync(join(rootDirectory, 'package.json'), 'utf8')) as { version: string };
+  const manifest = JSON.parse(readFileSync(join(rootDirectory, 'package.json'), 'utf8')) as {
+    version: string;
+  };
   const program = new Command('florin')
     .description('Florin, a self-hosted payments platform')
     .version(manifest.version)
@@ -42,7 +44,11 @@ const report = (error: unknown): void => {
 /** A refusal is a sentence for the operator; a bug needs its stack. */
 const messageOf = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error);
-  const isBug = error instanceof TypeError || error instanceof RangeError || error instanceof ReferenceError || error.name === 'AssertionError';
+  const isBug =
+    error instanceof TypeError ||
+    error instanceof RangeError ||
+    error instanceof ReferenceError ||
+    error.name === 'AssertionError';
   // Connecting to several addresses of a host fails with one error for each, and an empty message.
   if (error instanceof AggregateError && error.message === '') return error.errors.map(messageOf).join('; ');
   return isBug ? (error.stack ?? error.message) : error.message;

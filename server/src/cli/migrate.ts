@@ -9,9 +9,14 @@ import { findTarget, stateDirectory, usesEmbedded } from './target.ts';
 export const register = (program: Command): void => {
   program
     .command('migrate')
-    .description('bring the database to the state of this release: run its migrations, re-apply its functions')
+    .description(
+      'bring the database to the state of this release: run its migrations, re-apply its functions',
+    )
     .option('--json', 'print JSON')
-    .addHelpText('after', '\nExamples:\n  florin migrate\n  DATABASE_URL=postgresql://florin_migrate@db/florin florin migrate --json')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  florin migrate\n  DATABASE_URL=postgresql://florin_migrate@db/florin florin migrate --json',
+    )
     .action(run);
 };
 

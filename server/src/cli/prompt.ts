@@ -44,5 +44,8 @@ const runCommand = async (shell: Shell, line: string, output: Writable): Promise
   const [name, table] = line.split(/\s+/);
   if (name === '\\dt' || (name === '\\d' && table === undefined)) await shell.describe([listTables()]);
   else if (name === '\\d' && table !== undefined) await shell.describe(describeTable(table));
-  else output.write('\\dt lists tables, \\d NAME describes one, \\q leaves. Everything else is SQL and ends with ;\n');
+  else
+    output.write(
+      '\\dt lists tables, \\d NAME describes one, \\q leaves. Everything else is SQL and ends with ;\n',
+    );
 };

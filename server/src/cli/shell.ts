@@ -48,7 +48,8 @@ export const openShell = async ({ connection, json, output, errors }: ShellOptio
 
   const runAll = async (text: string): Promise<boolean> => {
     const { statements, rest } = splitStatements(text);
-    for (const statement of [...statements, rest.trim()]) if (statement !== '' && !(await run(statement))) return false;
+    for (const statement of [...statements, rest.trim()])
+      if (statement !== '' && !(await run(statement))) return false;
     return true;
   };
 
@@ -63,7 +64,14 @@ export const openShell = async ({ connection, json, output, errors }: ShellOptio
     }
   };
 
-  return { connection, run, runAll, describe, cancel: () => cancel(connection, client), [Symbol.asyncDispose]: () => client.end() };
+  return {
+    connection,
+    run,
+    runAll,
+    describe,
+    cancel: () => cancel(connection, client),
+    [Symbol.asyncDispose]: () => client.end(),
+  };
 };
 
 type Result = pg.QueryResult<unknown[]>;
@@ -83,25 +91,38 @@ const numeric = new Set([20, 21, 23, 26, 700, 701, 1700]);
 
 const tableOf = (fields: pg.FieldDef[], rows: unknown[][]): string => {
   const right = new Set(fields.flatMap(({ dataTypeID }, i) => (numeric.has(dataTypeID) ? [i] : [])));
-  return textTable(fields.map(({ name }) => name), rows.map((row) => row.map(cellOf)), right);
+  return textTable(
+    fields.map(({ name }) => name),
+    rows.map((row) => row.map(cellOf)),
+    right,
+  );
 };
 
 const cellOf = (value: unknown): string => {
   if (value === null) return '';
-  return typeof value === 'string' ? value : JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? String(part) : part));
+  return typeof value === 'string'
+    ? value
+    : JSON.stringify(value, (_, part: unknown) => (typeof part === 'bigint' ? String(part) : part));
 };
 
 const describeError = (error: unknown, statement: string): string => {
-  if (!(error instanceof pg.DatabaseError)) return `Error: ${error instanceof Error ? error.message : String(error)}`;
+  if (!(error instanceof pg.DatabaseError))
+    return `Error: ${error instanceof Error ? error.message : String(error)}`;
   const { severity = 'ERROR', code = '', message, detail, hint, position } = error;
-  const line = position === undefined ? undefined : statement.slice(0, Number(position) - 1).split('\n').length;
+  const line =
+    position === undefined ? undefined : statement.slice(0, Number(position) - 1).split('\n').length;
   const where = line !== undefined && statement.includes('\n') ? [`line ${String(line)}`] : [];
-  const more = [...where, ...[detail, hint].filter((text) => text !== undefined)].map((text) => `\n  ${text}`);
+  const more = [...where, ...[detail, hint].filter((text) => text !== undefined)].map(
+    (text) => `\n  ${text}`,
+  );
   return `${severity}: ${message} (${code})${more.join('')}`;
 };
 
 /** From a second connection, since the first one is busy. */
-const cancel = async (connection: ConnectionOptions, { processID }: pg.Client & { processID?: number | null }): Promise<void> => {
+const cancel = async (
+  connection: ConnectionOptions,
+  { processID }: pg.Client & { processID?: number | null },
+): Promise<void> => {
   const other = new pg.Client(clientConfig(connection, 'florin-db-shell-cancel'));
   await other.connect();
   await other.query('select pg_cancel_backend($1)', [processID]);

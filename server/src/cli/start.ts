@@ -14,7 +14,10 @@ export const register = (program: Command): void => {
   program
     .command('start')
     .description('run everything in one process, on an embedded PostgreSQL unless another is configured')
-    .addHelpText('after', '\nExamples:\n  npm start\n  PORT=8000 florin start\n  DATABASE_URL=postgresql://… florin start')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  npm start\n  PORT=8000 florin start\n  DATABASE_URL=postgresql://… florin start',
+    )
     .action(start);
 };
 
@@ -61,9 +64,20 @@ const screen = ({ loaded: { config }, connections: { service } }: Target, { urls
   const { publicUrl } = config.server;
   const database = `PostgreSQL on ${service.host}:${String(service.port)}`;
   const width = Math.max('database'.length, ...Object.keys(urls).map((name) => name.length));
-  const places = Object.entries({ ...urls, database }).map(([name, place]) => `  ${name.padEnd(width)}  ${place}`);
+  const places = Object.entries({ ...urls, database }).map(
+    ([name, place]) => `  ${name.padEnd(width)}  ${place}`,
+  );
   const isDemo = config.env === 'dev' || config.env === 'test';
-  return ['', 'Florin is running.', '', ...places, ...(isDemo ? demo(publicUrl) : []), '', 'Ctrl-C stops it.', ''].join('\n');
+  return [
+    '',
+    'Florin is running.',
+    '',
+    ...places,
+    ...(isDemo ? demo(publicUrl) : []),
+    '',
+    'Ctrl-C stops it.',
+    '',
+  ].join('\n');
 };
 
 const demo = (url: string): string[] => [

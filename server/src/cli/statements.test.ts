@@ -2,7 +2,10 @@ import { expect, test } from 'vitest';
 import { splitStatements } from './statements.ts';
 
 test('statements end at their semicolons, and what is not finished waits', () => {
-  expect(splitStatements('select 1; select\n2;\nselect 3')).toEqual({ statements: ['select 1;', 'select\n2;'], rest: '\nselect 3' });
+  expect(splitStatements('select 1; select\n2;\nselect 3')).toEqual({
+    statements: ['select 1;', 'select\n2;'],
+    rest: '\nselect 3',
+  });
   expect(splitStatements(';;  ;')).toEqual({ statements: [], rest: '' });
 });
 
@@ -20,6 +23,9 @@ test.each([
   expect(splitStatements(`${statement}; select 2;`).statements).toEqual([`${statement};`, 'select 2;']);
 });
 
-test.each([[`select 'a;`], ['select "a;'], ['select /* ; '], ['do $$ begin perform 1;']])('%s is not finished', (input) => {
-  expect(splitStatements(input)).toEqual({ statements: [], rest: input });
-});
+test.each([[`select 'a;`], ['select "a;'], ['select /* ; '], ['do $$ begin perform 1;']])(
+  '%s is not finished',
+  (input) => {
+    expect(splitStatements(input)).toEqual({ statements: [], rest: input });
+  },
+);

@@ -39,4 +39,5 @@ const endOfQuote = (input: string, tag: string, from: number): number => {
   return end === -1 ? input.length : end + tag.length;
 };
 
-const isInsideBody = (text: string): boolean => /^\s*create\s[\s\S]*\bbegin\s+atomic\b/i.test(text) && !/\bend\s*$/i.test(text);
+const isInsideBody = (text: string): boolean =>
+  /^\s*create\s[\s\S]*\bbegin\s+atomic\b/i.test(text) && !/\bend\s*$/i.test(text);

@@ -39,13 +39,19 @@ export const findTarget = async (service: Service = 'cli', env: Env = processEnv
   if (!usesEmbedded(env)) return targetOf(service, env, undefined);
   const embedded = await findEmbedded(stateDirectory);
   if (embedded !== undefined) return targetOf(service, env, embedded);
-  throw new Error('The embedded database is not running and no other one is configured. Start it with: npm start');
+  throw new Error(
+    'The embedded database is not running and no other one is configured. Start it with: npm start',
+  );
 };
 
 /** Loads the configuration for a database that is known to run. */
 export const targetOf = (service: Service, env: Env, embedded: EmbeddedConnections | undefined): Target => {
   const secrets = ensureDevelopmentSecrets(rootDirectory, env);
-  const loaded = loadConfig({ service, env, overrides: { ...secrets, ...(embedded && overridesOf(embedded)) } });
+  const loaded = loadConfig({
+    service,
+    env,
+    overrides: { ...secrets, ...(embedded && overridesOf(embedded)) },
+  });
   const { database } = loaded.config;
   const connections = { service: connectionOf(database), migrate: migrateConnectionOf(database) };
   return { loaded, connections, embedded };

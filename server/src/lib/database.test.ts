@@ -13,14 +13,21 @@ beforeAll(async () => {
 afterAll(() => database[Symbol.asyncDispose]());
 
 const terminate = (name: string) =>
-  sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = ${name}`.execute(database.superuser);
+  sql`select pg_terminate_backend(pid, 5000) from pg_stat_activity where application_name = ${name}`.execute(
+    database.superuser,
+  );
 
 describe('openDatabase', () => {
   test('int8 is a bigint, a date a text, a timestamp a Date', async () => {
     const { rows } = await sql`select 9007199254740993::int8 as amount, array[1, null]::int8[] as amounts,
       date '2026-11-22' as day, timestamptz '2026-11-22T08:00:00Z' as at`.execute(database.db);
     expect(rows).toEqual([
-      { amount: 9007199254740993n, amounts: [1n, null], day: '2026-11-22', at: new Date('2026-11-22T08:00:00Z') },
+      {
+        amount: 9007199254740993n,
+        amounts: [1n, null],
+        day: '2026-11-22',
+        at: new Date('2026-11-22T08:00:00Z'),
+      },
     ]);
   });
 
@@ -29,7 +36,14 @@ describe('openDatabase', () => {
     const slow = sql`select pg_sleep(60)`.execute(own.db).catch((error: unknown) => error);
     await expect.poll(() => own.pool.totalCount - own.pool.idleCount).toBe(1);
     await expect
-      .poll(async () => (await sql`select from pg_stat_activity where application_name = 'lost' and state = 'active'`.execute(database.superuser)).rows.length)
+      .poll(
+        async () =>
+          (
+            await sql`select from pg_stat_activity where application_name = 'lost' and state = 'active'`.execute(
+              database.superuser,
+            )
+          ).rows.length,
+      )
       .toBe(1);
     await terminate('lost');
     expect(isDatabaseGone(await slow)).toBe(true);
@@ -43,7 +57,11 @@ describe('openDatabase', () => {
   });
 
   test('a printed pool shows no password', async () => {
-    await using own = openDatabase({ connection: { ...database.connection, password: new Secret('hunter2') }, poolMax: 1, applicationName: 'x' });
+    await using own = openDatabase({
+      connection: { ...database.connection, password: new Secret('hunter2') },
+      poolMax: 1,
+      applicationName: 'x',
+    });
     const { inspect } = await import('node:util');
     expect(inspect(own.pool, { depth: 9 })).not.toContain('hunter2');
   });
@@ -59,7 +77,11 @@ test('a transaction that throws leaves nothing', async () => {
 });
 
 describe('openPipeline', () => {
-  const insert = (id: number) => ({ name: 'insert', text: 'insert into public.notes values ($1, $2) returning id', values: [id, 'x'] });
+  const insert = (id: number) => ({
+    name: 'insert',
+    text: 'insert into public.notes values ($1, $2) returning id',
+    values: [id, 'x'],
+  });
 
   test('statements given at once answer in their order, and one that fails does not touch its neighbours', async () => {
     await using pipeline = openPipeline(database.connection, { name: 'pipe-order' });
@@ -80,12 +102,16 @@ describe('openPipeline', () => {
     await using pipeline = openPipeline(database.connection, { name: 'pipe-lost' });
     await pipeline.query(insert(20));
     const sleep = { name: 'sleep', text: 'select pg_sleep($1)', values: [60] };
-    const inFlight = [pipeline.query(sleep), pipeline.query(insert(21))].map((query) => query.catch((error: unknown) => error));
+    const inFlight = [pipeline.query(sleep), pipeline.query(insert(21))].map((query) =>
+      query.catch((error: unknown) => error),
+    );
     await terminate('pipe-lost');
     const errors = await Promise.all(inFlight);
     expect(errors.map(isDatabaseGone)).toEqual([true, true]);
     expect(await pipeline.query(insert(22))).toEqual([{ id: 22n }]);
-    expect((await sql`select id from public.notes where id in (21, 22)`.execute(database.db)).rows).toEqual([{ id: 22n }]);
+    expect((await sql`select id from public.notes where id in (21, 22)`.execute(database.db)).rows).toEqual([
+      { id: 22n },
+    ]);
   });
 
   test('a server that is not there is reported with its reason, and tried again by the next statement', async () => {
@@ -107,12 +133,22 @@ describe('openPipeline', () => {
 });
 
 describe('connectionOf', () => {
-  const settings = { host: 'db', port: 5432, name: 'florin', user: 'u', connectTimeoutMs: 1, statementTimeoutMs: 2 };
+  const settings = {
+    host: 'db',
+    port: 5432,
+    name: 'florin',
+    user: 'u',
+    connectTimeoutMs: 1,
+    statementTimeoutMs: 2,
+  };
 
   test('verify-full checks issuer and name, verify-ca the issuer only, require nothing', () => {
     expect(connectionOf({ ...settings, sslMode: 'disable' }).tls).toBeUndefined();
     expect(connectionOf({ ...settings, sslMode: 'require' }).tls).toEqual({ rejectUnauthorized: false });
-    expect(connectionOf({ ...settings, sslMode: 'verify-full' }).tls).toEqual({ rejectUnauthorized: true, host: 'db' });
+    expect(connectionOf({ ...settings, sslMode: 'verify-full' }).tls).toEqual({
+      rejectUnauthorized: true,
+      host: 'db',
+    });
     const { tls } = connectionOf({ ...settings, sslMode: 'verify-ca' });
     expect(tls?.rejectUnauthorized).toBe(true);
     expect(tls?.checkServerIdentity?.('other', {} as never)).toBeUndefined();

@@ -80,11 +80,14 @@ export const connectionOf = (settings: DatabaseSettings): ConnectionOptions => (
 export const migrateConnectionOf = (settings: DatabaseSettings): ConnectionOptions => {
   const { migrateUser, migratePassword } = settings;
   const connection = { ...connectionOf(settings), statementTimeoutMs: undefined };
-  return migrateUser === undefined ? connection : { ...connection, user: migrateUser, password: migratePassword };
+  return migrateUser === undefined
+    ? connection
+    : { ...connection, user: migrateUser, password: migratePassword };
 };
 
 /** Runs `run` in one transaction: commits when it resolves, rolls back when it throws. Never call the network in it. */
-export const inTransaction = <T>(db: Db, run: (tx: Tx) => Promise<T>): Promise<T> => db.transaction().execute(run);
+export const inTransaction = <T>(db: Db, run: (tx: Tx) => Promise<T>): Promise<T> =>
+  db.transaction().execute(run);
 
 /** A named statement: prepared once per connection, so `text` must always be the same for one `name`. */
 export type Statement = { name: string; text: string; values: unknown[] };
@@ -185,23 +188,30 @@ const tlsOf = ({ sslMode, sslRootCertFile, host }: DatabaseSettings): TlsOptions
   if (sslMode === 'require') return { rejectUnauthorized: false };
   const ca = sslRootCertFile === undefined ? {} : { ca: readFileSync(sslRootCertFile) };
   // libpq's verify-ca trusts the issuer and ignores the name.
-  if (sslMode === 'verify-ca') return { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined };
+  if (sslMode === 'verify-ca')
+    return { ...ca, rejectUnauthorized: true, checkServerIdentity: () => undefined };
   // `host` is what the certificate is compared with when it is an address, which is no server name (RFC 6066).
   return { ...ca, rejectUnauthorized: true, host };
 };
 
-type TypeId = Parameters<typeof pg.types.getTypeParser>[0];
+type Parser = (value: string) => unknown;
 
-const { builtins, getTypeParser: defaultParser } = pg.types;
-// Arrays are missing from the list of type ids.
-const [textArrayOid, int8ArrayOid] = [1009 as TypeId, 1016 as TypeId];
-const parseTextArray: (text: string) => (string | null)[] = defaultParser(textArrayOid);
+// Types are numbers on the wire, and arrays are missing from the list of those that have names.
+const parserOf = pg.types.getTypeParser as (oid: number, format: 'text' | 'binary') => Parser;
+const oids: Record<'int8' | 'int8Array' | 'date' | 'textArray', number> = {
+  int8: pg.types.builtins.INT8,
+  int8Array: 1016,
+  date: pg.types.builtins.DATE,
+  textArray: 1009,
+};
+const parseTexts = parserOf(oids.textArray, 'text') as (value: string) => (string | null)[];
 
 /** Amounts are `bigint`, dates are texts: neither a float nor a local midnight may touch money. */
-const getTypeParser = ((oid: number, format?: 'text' | 'binary') => {
-  if (format === 'binary') return defaultParser(oid, 'binary');
-  if (oid === builtins.INT8) return BigInt;
-  if (oid === int8ArrayOid) return (text: string) => parseTextArray(text).map((item) => (item === null ? null : BigInt(item)));
-  if (oid === builtins.DATE) return (text: string) => text;
-  return defaultParser(oid, 'text');
-}) as typeof defaultParser;
+const getTypeParser = ((oid: number, format: 'text' | 'binary' = 'text'): Parser => {
+  if (format === 'binary') return parserOf(oid, 'binary');
+  if (oid === oids.int8) return BigInt;
+  if (oid === oids.int8Array)
+    return (value) => parseTexts(value).map((item) => (item === null ? null : BigInt(item)));
+  if (oid === oids.date) return (value) => value;
+  return parserOf(oid, 'text');
+}) as typeof pg.types.getTypeParser;

@@ -60,8 +60,15 @@ describe('a migrated database', () => {
          from pg_proc p join pg_namespace n on n.oid = p.pronamespace, aclexplode(p.proacl) acl where n.nspname = 'ledger'`,
     );
     expect(first).toEqual({ service: true, everybody: false });
-    for (const statement of ['create table ledger.more ()', 'drop table ledger.entries', 'create schema more', 'create table public.more ()']) {
-      await expect(answers(database.connection, statement), statement).rejects.toMatchObject({ code: '42501' });
+    for (const statement of [
+      'create table ledger.more ()',
+      'drop table ledger.entries',
+      'create schema more',
+      'create table public.more ()',
+    ]) {
+      await expect(answers(database.connection, statement)).rejects.toMatchObject({
+        code: '42501',
+      });
     }
   });
 
@@ -74,7 +81,7 @@ test('two processes that migrate one database at once take turns', async () => {
   await using empty = await emptyDatabase();
   const connection = empty.connectionAs('florin_migrate');
   const both = await Promise.all([migrate({ connection }), migrate({ connection })]);
-  expect(both.map(({ migrations }) => migrations.length > 0).sort()).toEqual([false, true]);
+  expect(both.filter(({ migrations }) => migrations.length > 0)).toHaveLength(1);
 });
 
 /** Roles belong to a whole cluster, so these tests need one in which nobody has made them. */
@@ -87,7 +94,12 @@ describe('on a server without our roles', () => {
     home = await mkdtemp(join(tmpdir(), 'florin-roles-'));
     await chmod(home, 0o711);
     const user = unprivilegedUser();
-    const cluster = { binaries: await testBinaries(user, home), user, data: join(home, 'data'), logFile: join(home, 'log') };
+    const cluster = {
+      binaries: await testBinaries(user, home),
+      user,
+      data: join(home, 'data'),
+      logFile: join(home, 'log'),
+    };
     await initialise(cluster, password);
     server = await startServer(cluster, { settings: { fsync: 'off', shared_buffers: '32MB' } });
   });
@@ -96,13 +108,21 @@ describe('on a server without our roles', () => {
     await rm(home, { recursive: true, force: true });
   });
 
-  const connection = (database: string, user = 'postgres'): ConnectionOptions => ({ host: '127.0.0.1', port: server.port, database, user, password });
+  const connection = (database: string, user = 'postgres'): ConnectionOptions => ({
+    host: '127.0.0.1',
+    port: server.port,
+    database,
+    user,
+    password,
+  });
 
   test('who may not create them is told what the administrator has to run', async () => {
     const create = `create role tenant login password '${password.reveal()}'`;
     await answers(connection('postgres'), create, 'create database managed owner tenant');
     const run = migrate({ connection: connection('managed', 'tenant') });
-    await expect(run).rejects.toThrow(/0001_roles.sql: The role florin_service does not exist.*create role florin_service login/s);
+    await expect(run).rejects.toThrow(
+      /0001_roles.sql: The role florin_service does not exist.*create role florin_service login/s,
+    );
   });
 
   test('several databases that create them at once all succeed', async () => {
@@ -114,7 +134,11 @@ describe('on a server without our roles', () => {
 
   test('an owner who may create nothing migrates once the administrator has made them, as owner or as member', async () => {
     await migrate({ connection: connection('managed', 'tenant') });
-    await answers(connection('postgres'), 'grant florin_migrate to tenant', 'create database managed_too owner tenant');
+    await answers(
+      connection('postgres'),
+      'grant florin_migrate to tenant',
+      'create database managed_too owner tenant',
+    );
     await migrate({ connection: connection('managed_too', 'tenant') });
     const owner = `select pg_get_userbyid(relowner) as owner from pg_class where oid = 'ledger.entries'::regclass`;
     expect(await answers(connection('managed'), owner)).toEqual([{ owner: 'tenant' }]);
@@ -124,9 +148,15 @@ describe('on a server without our roles', () => {
   test('a user that may create roles needs no superuser', async () => {
     await answers(
       connection('postgres'),
-      'drop database if exists one', 'drop database if exists two', 'drop database if exists three', 'drop database if exists four',
-      'drop database managed', 'drop database managed_too', 'drop role florin_service, florin_maintenance, florin_migrate',
-      `create role creator login createrole password '${password.reveal()}'`, 'create database created owner creator',
+      'drop database if exists one',
+      'drop database if exists two',
+      'drop database if exists three',
+      'drop database if exists four',
+      'drop database managed',
+      'drop database managed_too',
+      'drop role florin_service, florin_maintenance, florin_migrate',
+      `create role creator login createrole password '${password.reveal()}'`,
+      'create database created owner creator',
     );
     for (let time = 0; time < 2; time += 1) await migrate({ connection: connection('created', 'creator') });
     const owner = `select pg_get_userbyid(relowner) as owner from pg_class where oid = 'ledger.entries'::regclass`;

@@ -6,7 +6,16 @@ import pg from 'pg';
 import { clientConfig, sqlStateOf, type ConnectionOptions } from './database.ts';
 
 /** The PostgreSQL schemas that are ours, in the order in which an unqualified name is looked up. */
-export const schemas = ['audit', 'events', 'payments', 'customers', 'vendors', 'access', 'ledger', 'journal'] as const;
+export const schemas = [
+  'audit',
+  'events',
+  'payments',
+  'customers',
+  'vendors',
+  'access',
+  'ledger',
+  'journal',
+] as const;
 
 /** Where the bookkeeping of the migrations lives. */
 export const migrationsSchema = 'florin';
@@ -61,7 +70,9 @@ const takeTurn = async (client: pg.Client): Promise<void> => {
     await client.query('select pg_advisory_lock($1)', [advisoryLock]);
   } catch (error) {
     if (sqlStateOf(error) !== '55P03') throw error;
-    throw new Error('Another process is migrating this database; try again when it is done.', { cause: error });
+    throw new Error('Another process is migrating this database; try again when it is done.', {
+      cause: error,
+    });
   }
 };
 
@@ -77,8 +88,12 @@ const setSearchPath = async (client: pg.Client, log: (line: string) => void): Pr
   );
   const [database] = rows;
   if (database === undefined || database.is_set) return;
-  if (database.is_owner) await client.query(`alter database ${pg.escapeIdentifier(database.name)} set search_path = ${path}`);
-  else log(`Only its owner may set the search_path of database ${database.name}; name schemas in queries: audit.audit_log`);
+  if (database.is_owner)
+    await client.query(`alter database ${pg.escapeIdentifier(database.name)} set search_path = ${path}`);
+  else
+    log(
+      `Only its owner may set the search_path of database ${database.name}; name schemas in queries: audit.audit_log`,
+    );
 };
 
 /** Everything belongs to one role, whoever runs the migrations; see `0001_roles.sql`. */
@@ -92,7 +107,8 @@ const actAsOwner = async (client: pg.Client): Promise<void> => {
   );
   const [schema] = rows;
   if (schema === undefined || schema.is_owner) return;
-  if (!schema.is_member) throw new Error(`The tables belong to ${schema.owner}: migrate as ${schema.owner} or a member of it.`);
+  if (!schema.is_member)
+    throw new Error(`The tables belong to ${schema.owner}: migrate as ${schema.owner} or a member of it.`);
   await client.query(`set role ${pg.escapeIdentifier(schema.owner)}`);
 };
 
@@ -119,7 +135,9 @@ const runMigrations = async (client: pg.Client, log: (line: string) => void): Pr
     logger: { debug: () => undefined, info, warn: () => undefined, error: () => undefined },
   });
   const migrations = await run.catch((error: unknown) => {
-    throw current === '' ? error : new Error(`migrations/${current}.sql: ${messageOf(error)}`, { cause: error });
+    throw current === ''
+      ? error
+      : new Error(`migrations/${current}.sql: ${messageOf(error)}`, { cause: error });
   });
   return migrations.map(({ name }) => name);
 };
@@ -145,7 +163,10 @@ const applyFile = async (client: pg.Client, file: string): Promise<void> => {
     const position = error instanceof pg.DatabaseError ? Number(error.position) : Number.NaN;
     const line = Number.isNaN(position) ? '' : `:${String(text.slice(0, position).split('\n').length)}`;
     const where = `functions/${relative(functionsDirectory, file)}${line}`;
-    const remedy = sqlStateOf(error) === '42P13' ? ' (drop the old one in a migration: its result or parameters changed)' : '';
+    const remedy =
+      sqlStateOf(error) === '42P13'
+        ? ' (drop the old one in a migration: its result or parameters changed)'
+        : '';
     throw new Error(`${where}: ${messageOf(error)}${remedy}`, { cause: error });
   }
 };
@@ -158,12 +179,16 @@ const grantFunctions = async (client: pg.Client): Promise<void> => {
   );
   for (const { name } of rows) {
     await client.query(`revoke execute on all functions in schema ${name} from public`);
-    await client.query(`grant execute on all functions in schema ${name} to florin_service, florin_maintenance`);
+    await client.query(
+      `grant execute on all functions in schema ${name} to florin_service, florin_maintenance`,
+    );
   }
 };
 
 /** With the hint that PostgreSQL gives. */
 const messageOf = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error);
-  return error instanceof pg.DatabaseError && error.hint !== undefined ? `${error.message} ${error.hint}` : error.message;
+  return error instanceof pg.DatabaseError && error.hint !== undefined
+    ? `${error.message} ${error.hint}`
+    : error.message;
 };

@@ -10,7 +10,10 @@ const update = 'node bin/launch.mjs vitest run server/src/lib/schema-dump.test.t
 test('server/schema.sql shows what the migrations and functions make, on every PostgreSQL version', async () => {
   await using database = await testDatabase();
   const dump = await dumpSchema(database.superuser);
-  await expect(dump, `server/schema.sql is out of date. Review the change after: ${update}`).toMatchFileSnapshot(file);
+  await expect(
+    dump,
+    `server/schema.sql is out of date. Review the change after: ${update}`,
+  ).toMatchFileSnapshot(file);
 });
 
 test('a column, an index, a constraint, a right and a signature can’t change without a change of the dump', async () => {
@@ -22,7 +25,9 @@ test('a column, an index, a constraint, a right and a signature can’t change w
     grant delete, update (extra) on ledger.entries to florin_maintenance;
     create function ledger.more(amount bigint) returns bigint language sql stable set search_path = '' as 'select amount';
     create view ledger.more as select account_id from ledger.entries`.execute(database.superuser);
-  const added = (await dumpSchema(database.superuser)).split('\n').filter((line) => !before.split('\n').includes(line));
+  const added = (await dumpSchema(database.superuser))
+    .split('\n')
+    .filter((line) => !before.split('\n').includes(line));
   expect(added).toEqual([
     '  extra integer default 7,',
     '  constraint entries_amount_check CHECK (amount <> 0),',

@@ -20,12 +20,14 @@ const dumpOne = async (tx: Tx, schema: string): Promise<string> => {
   const parts: string[] = [];
   for (const query of [created, types, tables, views, functions]) {
     const { rows } = await query(schema).execute(tx);
-    if (rows.length > 0) parts.push(rows.map(({ line }) => line).join(query === tables || query === views ? '\n\n' : '\n'));
+    if (rows.length > 0)
+      parts.push(rows.map(({ line }) => line).join(query === tables || query === views ? '\n\n' : '\n'));
   }
   return parts.join('\n\n');
 };
 
-const header = '-- Made from a migrated database; see schema-dump.ts. Change the migrations and functions, not this file.\n';
+const header =
+  '-- Made from a migrated database; see schema-dump.ts. Change the migrations and functions, not this file.\n';
 
 type Lines = (schema: string) => RawBuilder<{ line: string }>;
 

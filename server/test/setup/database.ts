@@ -28,21 +28,39 @@ export type TestDatabase = AsyncDisposable & {
 export const testDatabase = async (): Promise<TestDatabase> => {
   const template = await migratedTemplate();
   const name = `test_${randomBytes(6).toString('hex')}`;
-  await administer((client) => client.query(`create database ${name} owner florin_migrate template ${template} strategy file_copy`));
+  await administer((client) =>
+    client.query(`create database ${name} owner florin_migrate template ${template} strategy file_copy`),
+  );
   await administer((client) => copySearchPath(client, { from: template, to: name }));
   const connectionAs = (user: string): ConnectionOptions => connectionTo(name, user);
-  const [connection, superuserConnection] = [connectionAs('florin_service'), connectionAs(inject('postgres').superuser)];
+  const [connection, superuserConnection] = [
+    connectionAs('florin_service'),
+    connectionAs(inject('postgres').superuser),
+  ];
   const service = openDatabase({ connection, poolMax: 20, applicationName: 'test' });
-  const superuser = openDatabase({ connection: superuserConnection, poolMax: 4, applicationName: 'test-superuser' });
+  const superuser = openDatabase({
+    connection: superuserConnection,
+    poolMax: 4,
+    applicationName: 'test-superuser',
+  });
   const dispose = async (): Promise<void> => {
     await Promise.all([service.close(), superuser.close()]);
     await administer((client) => client.query(`drop database ${name} with (force)`));
   };
-  return { db: service.db, superuser: superuser.db, connection, superuserConnection, connectionAs, [Symbol.asyncDispose]: dispose };
+  return {
+    db: service.db,
+    superuser: superuser.db,
+    connection,
+    superuserConnection,
+    connectionAs,
+    [Symbol.asyncDispose]: dispose,
+  };
 };
 
 /** An empty database that no migration has seen, owned by `florin_migrate`. */
-export const emptyDatabase = async (): Promise<AsyncDisposable & { name: string; connectionAs(role: string): ConnectionOptions }> => {
+export const emptyDatabase = async (): Promise<
+  AsyncDisposable & { name: string; connectionAs(role: string): ConnectionOptions }
+> => {
   const name = `empty_${randomBytes(6).toString('hex')}`;
   await administer((client) => client.query(`create database ${name} owner florin_migrate`));
   const dispose = async (): Promise<void> => {
@@ -59,7 +77,10 @@ const migratedTemplate = (): Promise<string> =>
   (template ??= administer(async (client) => {
     const name = `template_${await fingerprint()}`;
     await client.query('select pg_advisory_lock($1)', [templateLock]);
-    const { rowCount } = await client.query('select from pg_database where datname = $1 and not datallowconn', [name]);
+    const { rowCount } = await client.query(
+      'select from pg_database where datname = $1 and not datallowconn',
+      [name],
+    );
     if (rowCount === 1) return name;
     await client.query(`drop database if exists ${name}`);
     await client.query(`create database ${name} owner florin_migrate`);
@@ -70,7 +91,10 @@ const migratedTemplate = (): Promise<string> =>
   }));
 
 /** A clone has the tables of its template but not the settings of the database itself. */
-const copySearchPath = async (client: pg.Client, { from, to }: { from: string; to: string }): Promise<void> => {
+const copySearchPath = async (
+  client: pg.Client,
+  { from, to }: { from: string; to: string },
+): Promise<void> => {
   const { rows } = await client.query<{ setting: string }>(
     `select unnest(s.setconfig) as setting from pg_db_role_setting s join pg_database d on d.oid = s.setdatabase
       where d.datname = $1 and s.setrole = 0`,
@@ -85,14 +109,18 @@ const copySearchPath = async (client: pg.Client, { from, to }: { from: string; t
 const fingerprint = async (): Promise<string> => {
   const hash = createHash('sha256');
   for (const directory of [migrationsDirectory, functionsDirectory]) {
-    const files = (await readdir(directory, { recursive: true })).filter((file) => file.endsWith('.sql')).sort();
+    const files = (await readdir(directory, { recursive: true }))
+      .filter((file) => file.endsWith('.sql'))
+      .sort();
     for (const file of files) hash.update(file).update(await readFile(join(directory, file)));
   }
   return hash.digest('hex').slice(0, 16);
 };
 
 const administer = async <T>(run: (client: pg.Client) => Promise<T>): Promise<T> => {
-  const client = new pg.Client(clientConfig(connectionTo('postgres', inject('postgres').superuser), 'test-setup'));
+  const client = new pg.Client(
+    clientConfig(connectionTo('postgres', inject('postgres').superuser), 'test-setup'),
+  );
   await client.connect();
   try {
     return await run(client);

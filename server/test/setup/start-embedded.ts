@@ -4,5 +4,5 @@ import { startEmbedded } from '../../src/lib/postgres/embedded.ts';
 const [directory = ''] = process.argv.slice(2);
 const embedded = await startEmbedded({ directory, log: () => undefined });
 process.on('SIGTERM', () => void embedded.stop().then(() => process.exit(0)));
-console.log(JSON.stringify({ port: embedded.port }));
+process.stdout.write(`port ${String(embedded.port)}\n`);
 setInterval(() => undefined, 60_000);

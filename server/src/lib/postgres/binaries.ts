@@ -18,12 +18,20 @@ type Options = {
 const thisPlatform = `${process.platform}-${process.arch}`;
 
 /** The folder with `postgres` and `initdb`, which `user` can run. Throws when there is none for this platform. */
-export const findBinaries = async ({ user, copyTo, platform, native = packagedNative(platform) }: Options): Promise<string> => {
+export const findBinaries = async ({
+  user,
+  copyTo,
+  platform,
+  native = packagedNative(platform),
+}: Options): Promise<string> => {
   await hydrate(native);
   if (canRun(native, user).ok) return join(native, 'bin');
   const copy = await copyOf(native, copyTo);
   const tried = canRun(copy, user);
-  if (!tried.ok) throw new Error(`The PostgreSQL that npm brought does not run on this machine: ${tried.output}. ${remedy}`);
+  if (!tried.ok)
+    throw new Error(
+      `The PostgreSQL that npm brought does not run on this machine: ${tried.output}. ${remedy}`,
+    );
   return join(copy, 'bin');
 };
 
@@ -43,12 +51,17 @@ const remedy =
 const packagedNative = (platform: string | undefined): string => {
   const { name, native } = embeddedPackage(platform);
   if (native !== undefined) return native;
-  throw new Error(`The embedded PostgreSQL for this platform, ${name}, is not installed. If there is one: npm install --no-save --include=optional. If not: ${remedy}`);
+  throw new Error(
+    `The embedded PostgreSQL for this platform, ${name}, is not installed. If there is one: npm install --no-save --include=optional. If not: ${remedy}`,
+  );
 };
 
 /** npm packages hold no symlinks; the package's own install script would make them, but install scripts never run here. */
 const hydrate = async (native: string): Promise<void> => {
-  const links = JSON.parse(await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]')) as { source: string; target: string }[];
+  const links = JSON.parse(await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]')) as {
+    source: string;
+    target: string;
+  }[];
   const root = dirname(native);
   for (const { source, target } of links) {
     const path = join(root, target);
@@ -70,7 +83,9 @@ const canRun = (native: string, user: SystemUser | undefined): { ok: boolean; ou
 
 /** Copied aside and renamed, so that a copy is whole or not there. */
 const copyOf = async (native: string, copyTo: string): Promise<string> => {
-  const manifest = JSON.parse(await readFile(join(native, '..', 'package.json'), 'utf8')) as { version: string };
+  const manifest = JSON.parse(await readFile(join(native, '..', 'package.json'), 'utf8')) as {
+    version: string;
+  };
   const root = join(copyTo, `postgresql-${manifest.version}`);
   const copy = join(root, 'native');
   if (await exists(copy)) return copy;

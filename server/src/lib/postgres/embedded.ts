@@ -15,7 +15,11 @@ import { isRoot } from './user.ts';
 export type EmbeddedConnections = Record<keyof Passwords, ConnectionOptions>;
 
 /** The embedded database, started by this process, which must stop it. */
-export type Embedded = AsyncDisposable & { port: number; connections: EmbeddedConnections; stop(): Promise<void> };
+export type Embedded = AsyncDisposable & {
+  port: number;
+  connections: EmbeddedConnections;
+  stop(): Promise<void>;
+};
 
 type StartOptions = {
   /** Florin's own folder, `.florin`; the database lives in its `postgres`. */
@@ -105,7 +109,9 @@ const ownPasswords = async ({ notes, folder }: Home): Promise<Passwords> => {
   const existing = await readNote<Passwords>(passwordFile(notes));
   if (existing !== undefined) return existing;
   if (await exists(join(folder, 'data'))) {
-    throw new Error(`${passwordFile(notes)} is missing, and without it ${folder}/data can't be opened. Put it back, or move the data away.`);
+    throw new Error(
+      `${passwordFile(notes)} is missing, and without it ${folder}/data can't be opened. Put it back, or move the data away.`,
+    );
   }
   const random = (): string => randomBytes(24).toString('base64url');
   const passwords = { superuser: random(), migrate: random(), service: random(), maintenance: random() };
@@ -120,7 +126,8 @@ const prepare = async ({ superuser, migrate, service, maintenance }: EmbeddedCon
   try {
     for (const { user, password } of [migrate, service, maintenance]) {
       const { rowCount } = await client.query('select from pg_roles where rolname = $1', [user]);
-      if (rowCount === 0) await client.query(`create role ${user} login password '${password?.reveal() ?? ''}'`);
+      if (rowCount === 0)
+        await client.query(`create role ${user} login password '${password?.reveal() ?? ''}'`);
     }
     const { rowCount } = await client.query('select from pg_database where datname = $1', [databaseName]);
     if (rowCount === 0) await client.query(`create database ${databaseName} owner ${migrate.user}`);
@@ -157,7 +164,9 @@ const readNote = async <T>(file: string): Promise<T | undefined> => {
     return JSON.parse(await readFile(file, 'utf8')) as T;
   } catch (error) {
     if (sqlStateOf(error) === 'ENOENT') return undefined;
-    throw new Error(`${file} can't be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Error(`${file} can't be read: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
   }
 };
 

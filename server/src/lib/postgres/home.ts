@@ -37,12 +37,16 @@ export const openHome = async (directory: string): Promise<Home> => {
 const ownerOf = async (data: string): Promise<SystemUser | undefined> => {
   const found = await stat(data).catch((error: unknown) => {
     if (sqlStateOf(error) === 'ENOENT') return undefined;
-    throw new Error(`${data} can't be read by this user; start Florin as the user that started it first.`, { cause: error });
+    throw new Error(`${data} can't be read by this user; start Florin as the user that started it first.`, {
+      cause: error,
+    });
   });
   if (found === undefined) return unprivilegedUser();
   if (isRoot()) return { name: String(found.uid), uid: found.uid, gid: found.gid };
   if (found.uid === process.getuid?.()) return undefined;
-  throw new Error(`${data} belongs to user number ${String(found.uid)}; start Florin as that user or as root.`);
+  throw new Error(
+    `${data} belongs to user number ${String(found.uid)}; start Florin as that user or as root.`,
+  );
 };
 
 const moveOut = async (notes: string): Promise<string> => {

@@ -53,7 +53,10 @@ const startElsewhere = (pid: number): string | undefined => {
 };
 
 const ps = (pid: number, columns: string): string | undefined => {
-  const { status, stdout } = spawnSync('ps', ['-o', columns, '-p', String(pid)], { encoding: 'utf8', env: { PATH: '/bin:/usr/bin', LC_ALL: 'C' } });
+  const { status, stdout } = spawnSync('ps', ['-o', columns, '-p', String(pid)], {
+    encoding: 'utf8',
+    env: { PATH: '/bin:/usr/bin', LC_ALL: 'C' },
+  });
   return status === 0 ? stdout.trim() : undefined;
 };
 

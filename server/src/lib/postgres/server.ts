@@ -40,7 +40,13 @@ export const initialise = async (cluster: Cluster, password: Secret): Promise<vo
   try {
     if (user !== undefined) for (const path of [draft, passwordFile]) await chown(path, user.uid, user.gid);
     const login = ['--username=postgres', `--pwfile=${passwordFile}`, '--auth=scram-sha-256'];
-    const args = [`--pgdata=${draft}`, ...login, ...localeArgs(binaries), '--data-checksums', '--no-instructions'];
+    const args = [
+      `--pgdata=${draft}`,
+      ...login,
+      ...localeArgs(binaries),
+      '--data-checksums',
+      '--no-instructions',
+    ];
     await run(join(binaries, 'initdb'), args, user);
     await rename(draft, data);
   } finally {
@@ -63,7 +69,8 @@ export const startServer = async (cluster: Cluster, { port, settings }: StartOpt
     const started = await launch(cluster, { ...settings, port: String(chosen) });
     if (typeof started !== 'string') return { port: chosen, mark: started, stop: () => stopServer(started) };
     // Somebody took the port between our look and the server's.
-    if (attempt === 5 || !started.includes('could not bind')) throw new Error(`PostgreSQL did not start:\n${started}`);
+    if (attempt === 5 || !started.includes('could not bind'))
+      throw new Error(`PostgreSQL did not start:\n${started}`);
   }
 };
 
@@ -89,16 +96,31 @@ const stopServer = async (mark: ProcessMark): Promise<void> => {
 /** The mark of the running server, or the end of its log when it did not start. */
 const launch = async (cluster: Cluster, settings: Record<string, string>): Promise<ProcessMark | string> => {
   const { binaries, user, data, logFile } = cluster;
-  const all = { listen_addresses: '127.0.0.1', unix_socket_directories: '', timezone: 'UTC', log_timezone: 'UTC', ...settings };
+  const all = {
+    listen_addresses: '127.0.0.1',
+    unix_socket_directories: '',
+    timezone: 'UTC',
+    log_timezone: 'UTC',
+    ...settings,
+  };
   const args = ['-D', data, ...Object.entries(all).flatMap(([name, value]) => ['-c', `${name}=${value}`])];
   const log = await open(logFile, 'a', 0o600);
   const { size } = await log.stat();
   // In a session of its own: Ctrl-C in a terminal reaches us only, and we stop it when nobody needs it any more.
   const stdio = ['ignore', log.fd, log.fd] as ('ignore' | number)[];
-  const child = spawn(join(binaries, 'postgres'), args, { cwd: '/', detached: true, stdio, env: environment, ...asUser(user) });
+  const child = spawn(join(binaries, 'postgres'), args, {
+    cwd: '/',
+    detached: true,
+    stdio,
+    env: environment,
+    ...asUser(user),
+  });
   const ended = new Promise<string>((resolve) => {
     child.once('error', (error) => resolve(error.message));
-    child.once('exit', () => void readFile(logFile, 'utf8').then((text) => resolve(text.slice(size)), String));
+    child.once(
+      'exit',
+      () => void readFile(logFile, 'utf8').then((text) => resolve(text.slice(size)), String),
+    );
   });
   child.unref();
   await log.close();
@@ -120,7 +142,11 @@ const readyMark = async (mark: ProcessMark, data: string): Promise<ProcessMark |
 
 /** Sorted by code point, the same on every platform: the C locale, with Unicode's upper and lower case where PostgreSQL has it (17). */
 const localeArgs = (binaries: string): string[] => {
-  const { stdout } = spawnSync(join(binaries, 'postgres'), ['--version'], { encoding: 'utf8', cwd: '/', env: environment });
+  const { stdout } = spawnSync(join(binaries, 'postgres'), ['--version'], {
+    encoding: 'utf8',
+    cwd: '/',
+    env: environment,
+  });
   const major = Number(/(\d+)/.exec(stdout)?.[1]);
   const provider = major >= 17 ? ['--locale-provider=builtin', '--builtin-locale=C.UTF-8'] : [];
   return ['--encoding=UTF8', '--no-locale', ...provider];
@@ -128,11 +154,18 @@ const localeArgs = (binaries: string): string[] => {
 
 const run = (command: string, args: string[], user: SystemUser | undefined): Promise<void> =>
   new Promise((resolve, reject) => {
-    const child = spawn(command, args, { cwd: '/', stdio: ['ignore', 'ignore', 'pipe'], env: environment, ...asUser(user) });
+    const child = spawn(command, args, {
+      cwd: '/',
+      stdio: ['ignore', 'ignore', 'pipe'],
+      env: environment,
+      ...asUser(user),
+    });
     let output = '';
     child.stderr.setEncoding('utf8').on('data', (text: string) => (output += text));
     child.once('error', reject);
-    child.once('close', (code) => (code === 0 ? resolve() : reject(new Error(`${command} failed: ${output.trim()}`))));
+    child.once('close', (code) =>
+      code === 0 ? resolve() : reject(new Error(`${command} failed: ${output.trim()}`)),
+    );
   });
 
 const freePort = (wanted = 0): Promise<number> =>
