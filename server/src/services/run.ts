@@ -11,7 +11,8 @@ import { createMetrics, type Metrics } from '../lib/metrics.ts';
 import { openSecrets } from '../secrets/secrets.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { localDirectory } from '../access/local.ts';
-import { openCore } from './core.ts';
+import { refuseDemo } from '../vendors/demo.ts';
+import { openCore, type Core } from './core.ts';
 import { documentationRoutes } from './documentation.ts';
 import { buildEapi } from './eapi.ts';
 import { mountEdge } from './edge.ts';
@@ -52,7 +53,7 @@ const openParts = ({ config, warnings }: LoadedConfig): Parts => {
 export const runApi = async (loaded: LoadedConfig, connection: ConnectionOptions): Promise<Running> => {
   const parts = openParts(loaded);
   const { config, log, clock, metrics } = parts;
-  const core = openCore({ ...parts, connection });
+  const core = await openSafeCore(parts, connection);
   const app = buildServer({ config, log: moduleLog(log, 'http'), clock, metrics, name: 'api' });
   const edge = mountEdge(app, { ...parts, directory: localDirectory({ db: core.parts.db, clock }) });
   mountCore(app, core.parts, edge.events);
@@ -74,12 +75,25 @@ export const runEapi = async (loaded: LoadedConfig): Promise<Running> => {
 /** The core alone, on the internal network. */
 export const runSapi = async (loaded: LoadedConfig, connection: ConnectionOptions): Promise<Running> => {
   const parts = openParts(loaded);
-  const core = openCore({ ...parts, connection });
+  const core = await openSafeCore(parts, connection);
   const app = buildSapi({ ...parts, ...core.parts });
   const probes = { database: core.ping, cache: () => parts.cache.probe(), internal: core.ping };
   app.register(healthRoutes({ probes, clock: parts.clock }));
   const { sapiHost: host, sapiPort: port } = parts.config.server;
   return run(parts, probes, { app, host, port, close: core.close });
+};
+
+/** The core, once it is sure that no demo credential opens it in production. */
+const openSafeCore = async (parts: Parts, connection: ConnectionOptions): Promise<Core> => {
+  const core = openCore({ ...parts, connection });
+  try {
+    await refuseDemo(core.parts, parts.config.env);
+    return core;
+  } catch (error) {
+    await core.close();
+    await parts.cache.close();
+    throw error;
+  }
 };
 
 const publicAddress = ({ server: { host, port } }: Config) => ({ host, port });

@@ -44,6 +44,15 @@ export const hasApiKey = async (db: Db, digest: Buffer): Promise<boolean> => {
   return rows.length > 0;
 };
 
+/** Whether this key opens anything today. */
+export const isApiKeyActive = async (db: Db, digest: Buffer, now: Date): Promise<boolean> => {
+  const { rows } = await sql`
+    select from vendors.api_keys
+    where digest = ${digest} and revoked_at is null and (expires_at is null or expires_at > ${now})
+  `.execute(db);
+  return rows.length > 0;
+};
+
 type Owner = { tenantId: number; mode: Mode };
 
 /** Whose a key is, for the operator who knows only its id. */

@@ -4,7 +4,7 @@ import { inTransaction, type Db } from '../lib/database.ts';
 import { fromUuid, newId } from '../lib/ids.ts';
 import { Secret } from '../lib/secret.ts';
 import type { SecretSource } from '../secrets/source.ts';
-import { hasApiKey } from './api-key-store.ts';
+import { hasApiKey, isApiKeyActive } from './api-key-store.ts';
 import { apiKeyDigest, insertApiKey } from './api-keys.ts';
 import { findVendor } from './store.ts';
 import { clientSecretPath, insertVendor } from './vendors.ts';
@@ -58,6 +58,27 @@ export const seedDemo = async (
     if (secrets.writable && !(await secrets.read(path))) await secrets.write(path, new Secret(secret));
   }
   await seedApiKey(db, context);
+};
+
+/**
+ * Keeps the demo's credentials out of production (PCI DSS 2.2.2): a database or vault that was once a demo still has them.
+ * @throws Error that names each and the command that ends it
+ */
+export const refuseDemo = async (
+  { db, secrets, clock }: { db: Db; secrets: SecretSource; clock: Clock },
+  env: string,
+): Promise<void> => {
+  if (env === 'dev' || env === 'test') return;
+  const found: string[] = [];
+  if (await isApiKeyActive(db, apiKeyDigest(demo.apiKey.key), clock.now())) {
+    found.push(`the API key "${demo.apiKey.key}" is valid (florin api-key list, florin api-key revoke)`);
+  }
+  for (const { slug, client_id: id, client_secret: secret } of demo.vendors) {
+    const vendor = await findVendor(db, { slug });
+    const stored = vendor?.enabled ? await secrets.read(clientSecretPath(slug)) : undefined;
+    if (stored?.value.reveal() === secret) found.push(`the client ${id} has its demo secret (florin vendor disable ${slug})`);
+  }
+  if (found.length > 0) throw new Error(`Demo credentials are refused in ${env}: ${found.join('; ')}.`);
 };
 
 const seedApiKey = async (db: Db, context: Context): Promise<void> => {

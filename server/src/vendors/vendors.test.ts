@@ -20,7 +20,7 @@ import {
   findVendorRecord,
   listRevocations,
 } from './credentials.ts';
-import { demo, seedDemo } from './demo.ts';
+import { demo, refuseDemo, seedDemo } from './demo.ts';
 import { revoke } from './store.ts';
 import * as vendors from './vendors.ts';
 
@@ -321,5 +321,15 @@ describe('the demo', () => {
 
   test('is refused outside development and test', async () => {
     await expect(seedDemo({ ...deps, clock }, 'production')).rejects.toThrow('not for production');
+  });
+
+  test('keeps production from starting, and says how each credential is ended', async () => {
+    const parts = { ...deps, clock };
+    await seedDemo(parts, 'test');
+    await deps.secrets.write(vendors.clientSecretPath('test-vendor'), new Secret('test_client_secret'));
+    await expect(refuseDemo(parts, 'production')).rejects.toThrow(
+      /test-key.*api-key revoke.*test_client_id.*vendor disable test-vendor.*vendor_client_id/,
+    );
+    await refuseDemo(parts, 'dev');
   });
 });
