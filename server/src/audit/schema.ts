@@ -6,6 +6,11 @@ const nullable = <Schema extends Type.TSchema>(schema: Schema) => Type.Union([sc
 const Result = Type.Enum(['success', 'refused']);
 
 export const ListAuditQuery = listQuery({
+  scope: Type.Optional(
+    Type.Enum(['vendor', 'platform'], {
+      description: '`platform`, for platform callers alone: vendors, platform keys, and callers nobody knows.',
+    }),
+  ),
   action: Type.Optional(freeText(100, { description: 'Exactly this kind of entry.', examples: ['payment.refunded'] })),
   actor: Type.Optional(freeText(200, { description: 'Whose doing.', examples: ['client:test_client_id'] })),
   result: Type.Optional(Result),
@@ -13,7 +18,7 @@ export const ListAuditQuery = listQuery({
   from: Type.Optional(timeInput({ description: 'At this time or later.' })),
   before: Type.Optional(timeInput({ description: 'Before this time.' })),
 });
-export type AuditFilter = Omit<Static<typeof ListAuditQuery>, 'limit' | 'cursor'>;
+export type AuditFilter = Omit<Static<typeof ListAuditQuery>, 'limit' | 'cursor' | 'scope'>;
 
 /** One line of the audit log: who did what to which object, when, from where, with which result (PCI DSS 10.2.2). */
 export const AuditLine = Type.Object({

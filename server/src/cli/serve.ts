@@ -29,6 +29,8 @@ const serve = async (service: Served, options: { validateOnly?: true }): Promise
   try {
     const running = await run(service);
     stopOnSignal(() => running.stop());
+    // As `systemctl reload` sends it after a certificate was renewed.
+    process.on('SIGHUP', () => running.reload());
   } catch (error) {
     // The log's last line, for whoever collects it; `main.ts` lists the faults for whoever started it.
     if (error instanceof ConfigError) process.stdout.write(`${fatalConfigLine(error, systemClock.now())}\n`);

@@ -1,5 +1,8 @@
-/** Stops once on the first signal, letting what was accepted finish; later signals change nothing. */
-export const stopOnSignal = (stop: () => Promise<void>): void => {
+/**
+ * Stops once on the first SIGINT, SIGTERM or other signal given, letting what was accepted finish; later signals change
+ * nothing.
+ */
+export const stopOnSignal = (stop: () => Promise<void>, others: readonly NodeJS.Signals[] = []): void => {
   let isStopping = false;
   const stopOnce = (): void => {
     if (isStopping) return;
@@ -12,5 +15,5 @@ export const stopOnSignal = (stop: () => Promise<void>): void => {
       },
     );
   };
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, stopOnce);
+  for (const signal of ['SIGINT', 'SIGTERM', ...others] as const) process.on(signal, stopOnce);
 };

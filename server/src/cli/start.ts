@@ -55,7 +55,7 @@ const serve = async (target: Target, embedded: Embedded | undefined): Promise<vo
   stopOnSignal(async () => {
     await started.stop();
     await embedded?.stop();
-  });
+  }, ['SIGHUP']);
   say(screen(target, started));
 };
 

@@ -42,7 +42,7 @@ type Dependencies = {
 };
 
 const tags = ['Payments'];
-const unknownOutcome = '202 means that the backend has not said yet; the payment is resolved by itself, never charged twice.';
+const unknownOutcome = '202 means that the backend has not said yet: the outcome is unknown, and nothing is charged a second time.';
 
 const sandboxTable = Object.entries(sandboxCases)
   .map(([name, { says }]) => `| \`sandbox:${name}\` | ${says} |`)

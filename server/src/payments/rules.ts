@@ -1,16 +1,9 @@
 import type { Json } from '../lib/canonical.ts';
 import { AppError, invalidField } from '../lib/errors.ts';
 import { formatAmount } from '../lib/money.ts';
-import type { PaymentsModule, TenantTerms } from './module.ts';
+import type { PaymentsModule } from './module.ts';
 import type { Payment } from './payment.ts';
 import type { CreatePaymentBody } from './schema.ts';
-
-/** @throws AppError `idempotency_key_required` for a vendor that insists on keys */
-export const requireKey = (terms: TenantTerms, key: string | undefined): void => {
-  if (terms.idempotencyRequired && key === undefined) {
-    throw new AppError('idempotency_key_required', 'This vendor requires an Idempotency-Key header on every write.');
-  }
-};
 
 /** @throws AppError `invalid_request` when the payer is named in two ways, or by name alone */
 export const checkCustomer = ({ customer_id: id, customer_email: email, customer_name: name }: CreatePaymentBody): void => {

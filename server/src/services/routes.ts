@@ -1,4 +1,4 @@
-import type { FastifyInstance, FastifyPluginAsync } from 'fastify';
+import type { FastifyInstance, FastifyPluginAsync, FastifyRequest } from 'fastify';
 import { authorize, type Access } from '../access/authorize.ts';
 import type { SecurityEvents } from '../access/security-events.ts';
 import type { CustomerKeys } from '../customers/keys.ts';
@@ -6,7 +6,9 @@ import { customerRoutes } from '../customers/routes.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Key } from '../lib/crypto.ts';
 import type { Db } from '../lib/database.ts';
+import { platformTenantId } from '../lib/caller.ts';
 import { AppError } from '../lib/errors.ts';
+import { idempotencyKeyOf } from '../lib/http/route.ts';
 import type { App } from '../lib/http/server.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { auditRoutes } from '../audit/routes.ts';
@@ -54,10 +56,24 @@ export const mountCore = (app: App, parts: CoreParts, events: SecurityEvents): v
           throw error;
         }
       });
+      core.addHook('preHandler', async (request) => requireKey(parts.payments, request));
       for (const routes of moduleRoutes(parts)) await core.register(routes);
     },
     { prefix: '/api/v1' },
   );
+};
+
+/**
+ * A vendor may insist on an Idempotency-Key with every write. What the platform does about vendors is not theirs.
+ * @throws AppError `idempotency_key_required`
+ */
+const requireKey = async ({ termsOf }: PaymentsModule, request: FastifyRequest): Promise<void> => {
+  const { caller, routeOptions } = request;
+  if (request.method === 'GET' || request.method === 'HEAD' || idempotencyKeyOf(request) !== undefined) return;
+  if (caller.tenantId === platformTenantId || routeOptions.config.platformOnly === true) return;
+  const { idempotencyRequired } = await termsOf(caller.tenantId);
+  if (!idempotencyRequired) return;
+  throw new AppError('idempotency_key_required', 'This vendor requires an Idempotency-Key header on every write.');
 };
 
 /** One route as it was registered. */

@@ -6,6 +6,7 @@ import type { ConnectionOptions } from '../lib/database.ts';
 import { startListening, type Listening } from '../lib/http/listen.ts';
 import { startRedirect } from '../lib/http/redirect.ts';
 import { buildServer, type App } from '../lib/http/server.ts';
+import { reloadCertificate } from '../lib/http/tls.ts';
 import { createLog, moduleLog, type Log } from '../lib/log.ts';
 import { createMetrics, type Metrics } from '../lib/metrics.ts';
 import { openSecrets } from '../secrets/secrets.ts';
@@ -17,13 +18,19 @@ import { documentationRoutes } from './documentation.ts';
 import { buildEapi } from './eapi.ts';
 import { mountEdge } from './edge.ts';
 import { apiHealthRoutes, healthRoutes, type Probes } from './health.ts';
-import { metricsRoutes, plainMetricsRoutes } from './metrics.ts';
+import { startInternalListener } from './listener.ts';
+import { metricsRoutes } from './metrics.ts';
 import { publishedDocument } from './document.ts';
 import { mountCore } from './routes.ts';
 import { buildSapi } from './sapi.ts';
 
 /** A service that runs: where it is reached, and how to stop it without losing what it accepted. */
-export type Running = { urls: Readonly<Record<string, string>>; stop(): Promise<void> };
+export type Running = {
+  urls: Readonly<Record<string, string>>;
+  /** Takes up a renewed certificate; open connections keep theirs. */
+  reload(): void;
+  stop(): Promise<void>;
+};
 
 /** What every service is given and opens. */
 type Parts = {
@@ -88,12 +95,20 @@ const openSafeCore = async (parts: Parts, connection: ConnectionOptions): Promis
   const core = openCore({ ...parts, connection });
   try {
     await refuseDemo(core.parts, parts.config.env);
+    warnWithoutBackend(parts, core);
     return core;
   } catch (error) {
     await core.close();
     await parts.cache.close();
     throw error;
   }
+};
+
+/** `book` and `sandbox` are for test mode; whoever runs for real has to know that live payments would be refused. */
+const warnWithoutBackend = ({ config: { env }, log }: Parts, { parts: { payments } }: Core): void => {
+  const hasBackend = [...payments.connectors.keys()].some((name) => name !== 'book' && name !== 'sandbox');
+  if (hasBackend || env === 'dev' || env === 'test') return;
+  log.warn('No payment backend is configured: payments in live mode are refused (no_connector)');
 };
 
 const publicAddress = ({ server: { host, port } }: Config) => ({ host, port });
@@ -127,7 +142,7 @@ const run = async (parts: Parts, probes: Probes, service: Service): Promise<Runn
     if (internal) listening.push(internal);
     if (config.server.redirectPort !== undefined) listening.push(await redirect(parts, config.server.redirectPort));
     log.info('All services initialized');
-    return { urls: urlsOf(config, main, internal), stop };
+    return { urls: urlsOf(config, main, internal), reload: () => reload(parts, app), stop };
   } catch (error) {
     await service.app.close();
     await stop();
@@ -143,15 +158,21 @@ const explained = (error: unknown): unknown => {
   return new Error(`Port ${port} is taken by another program. ${advice}`, { cause: error });
 };
 
-/** The internal listener: health and metrics, plain, for the cluster alone. */
+const reload = ({ config, log }: Parts, app: App): void => {
+  if (!config.server.tls.enabled) return;
+  try {
+    reloadCertificate(app.server, config.server.tls);
+    log.info('Certificate reloaded');
+  } catch (err) {
+    log.error({ err }, 'The certificate could not be reloaded; the old one stays');
+  }
+};
+
+/** The internal listener, where one is configured. */
 const startInternal = async (parts: Parts, probes: Probes): Promise<Listening | undefined> => {
-  const { config, log, clock, metrics } = parts;
-  const { healthHost: host, healthPort: port } = config.server;
+  const { healthHost: host, healthPort: port } = parts.config.server;
   if (port === undefined) return undefined;
-  const app = buildServer({ config, log: moduleLog(log, 'http'), clock, metrics, name: 'internal', tls: false });
-  app.register(healthRoutes({ probes, clock }));
-  app.register(plainMetricsRoutes({ metrics }));
-  return startListening(app, { host, port, log });
+  return startInternalListener({ ...parts, log: moduleLog(parts.log, 'http'), probes, host, port });
 };
 
 const redirect = ({ config: { server }, log, clock }: Parts, port: number): Promise<Listening> =>

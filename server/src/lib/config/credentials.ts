@@ -32,7 +32,7 @@ const examples = new Set([
 export const isExample = (value: string): boolean =>
   examples.has(value) ||
   /^(your[-_]|<|change[-_ ]?me|replace[-_ ]?me)/i.test(value) ||
-  new Set(value).size < 6;
+  (value.length >= 12 && new Set(value).size < 6);
 
 const triedFirst = /^(test|admin|root|postgres|redis|password|secret|letmein|qwerty|florin)[\d!@#$_-]*$/i;
 

@@ -40,7 +40,7 @@ export const startRedirect = async (options: RedirectOptions): Promise<Listening
 const redirect = (request: IncomingMessage, response: ServerResponse, httpsPort: number): void => {
   const requestId = givenRequestId(request.headers['x-request-id']) ?? newId('request');
   // RFC 6797, 7.2: plain answers do not carry HSTS; the answer behind the redirect does.
-  const { 'strict-transport-security': _, ...headers } = securityHeaders;
+  const { 'Strict-Transport-Security': _, ...headers } = securityHeaders;
   const location = secureLocation(request, httpsPort);
   const always = { ...headers, 'x-request-id': requestId, connection: 'close' };
   if (location !== undefined) {

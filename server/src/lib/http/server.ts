@@ -105,7 +105,8 @@ const nameRequests = (app: FastifyInstance): void => {
   app.decorateRequest('trace', undefined as unknown as FastifyRequest['trace']);
   app.addHook('onRequest', (request, reply, done) => {
     request.trace = traceOf(request.headers.traceparent);
-    reply.headers(securityHeaders);
+    // Fastify would write the names in small letters.
+    for (const name in securityHeaders) reply.raw.setHeader(name, securityHeaders[name] ?? '');
     reply.header('x-request-id', request.id);
     reply.header('traceparent', traceparentOf(request.trace));
     const fault = headerFault(request.raw) ?? queryFault(request.url);
