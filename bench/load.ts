@@ -28,4 +28,6 @@ const result = await autocannon({
     },
   ],
 });
-process.stdout.write(JSON.stringify({ rate: result['2xx'] / result.duration, failures: result.non2xx + result.errors }));
+process.stdout.write(
+  JSON.stringify({ rate: result['2xx'] / result.duration, failures: result.non2xx + result.errors }),
+);

@@ -47,7 +47,11 @@ const main = async (): Promise<void> => {
 };
 
 /** `florin start` on the bench's own database: edge and core in one process, logs on. */
-const startApi = async (service: ConnectionOptions, migrate: ConnectionOptions, home: string): Promise<ChildProcess> => {
+const startApi = async (
+  service: ConnectionOptions,
+  migrate: ConnectionOptions,
+  home: string,
+): Promise<ChildProcess> => {
   const env = {
     ...process.env,
     PAYMENTS_DATABASE_HOST: service.host,
@@ -84,9 +88,17 @@ const yardstick = (connection: ConnectionOptions): number => {
 };
 
 const run = (connection: ConnectionOptions, args: readonly string[]): string => {
-  const target = [`--host=${connection.host}`, `--port=${connection.port}`, `--username=${connection.user}`, 'tpcb'];
+  const target = [
+    `--host=${connection.host}`,
+    `--port=${connection.port}`,
+    `--username=${connection.user}`,
+    'tpcb',
+  ];
   const env = { ...process.env, PGPASSWORD: connection.password?.reveal() ?? '' };
-  const { stdout, stderr, status } = spawnSync(pgbench ?? '', [...args, ...target], { encoding: 'utf8', env });
+  const { stdout, stderr, status } = spawnSync(pgbench ?? '', [...args, ...target], {
+    encoding: 'utf8',
+    env,
+  });
   if (status !== 0) throw new Error(`pgbench failed: ${stderr}`);
   return stdout;
 };
@@ -94,9 +106,13 @@ const run = (connection: ConnectionOptions, args: readonly string[]): string => 
 /** Payments per second of one vendor, from a load generator in a process of its own. */
 const payments = async (clients: number): Promise<number> => {
   const load = join(rootDirectory, 'bench', 'load.ts');
-  const child = spawn(process.execPath, [load, `http://127.0.0.1:${port}`, String(clients), String(seconds)], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  });
+  const child = spawn(
+    process.execPath,
+    [load, `http://127.0.0.1:${port}`, String(clients), String(seconds)],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  );
   let output = '';
   for await (const chunk of child.stdout) output += String(chunk);
   const { rate, failures } = JSON.parse(output) as { rate: number; failures: number };
@@ -110,12 +126,15 @@ const report = ({ tpcb, hot, lone }: Record<'tpcb' | 'hot' | 'lone', number[]>):
     const range = `${Math.round(Math.min(...rates))}–${Math.round(Math.max(...rates))}`;
     return `${name.padEnd(34)}${String(Math.round(median(rates))).padStart(7)}/s  ${range.padEnd(14)}${ratio}`;
   };
-  console.log(`${'median of ' + rounds + ' rounds'.padEnd(24)}${'rate'.padStart(9)}  ${'range'.padEnd(14)}÷ TPC-B`);
+  console.log(
+    `${'median of ' + rounds + ' rounds'.padEnd(24)}${'rate'.padStart(9)}  ${'range'.padEnd(14)}÷ TPC-B`,
+  );
   console.log(row('pgbench TPC-B -c 16 -j 1, scale 10', tpcb));
   console.log(row('payments, one vendor, 64 clients', hot));
   console.log(row('payments, one vendor, 1 client', lone));
 };
 
-const median = (numbers: readonly number[]): number => numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
+const median = (numbers: readonly number[]): number =>
+  numbers.toSorted((a, b) => a - b)[Math.floor(numbers.length / 2)] ?? 0;
 
 await main();

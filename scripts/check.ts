@@ -12,7 +12,10 @@ const steps: readonly (readonly [name: string, command: readonly string[]])[] = 
 
 const failed = steps.filter(([name, [program = '', ...args]]) => {
   const startedAt = performance.now();
-  const { status, stdout, stderr } = spawnSync(program, args, { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 });
+  const { status, stdout, stderr } = spawnSync(program, args, {
+    encoding: 'utf8',
+    maxBuffer: 64 * 1024 * 1024,
+  });
   const seconds = ((performance.now() - startedAt) / 1000).toFixed(1);
   console.log(`${status === 0 ? 'ok    ' : 'FAILED'}  ${name} (${seconds} s)`);
   if (status !== 0) console.log(`${stdout}${stderr}`);

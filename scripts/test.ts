@@ -8,7 +8,16 @@ import { join } from 'node:path';
  * where that is installed. With arguments, Vitest alone: `npm test -- server/src/ledger`.
  */
 const debian = '/usr/lib/postgresql/15/bin';
-const databaseTests = ['ledger', 'journal', 'payments', 'customers', 'vendors', 'audit', 'lib/migrate', 'lib/schema-dump'];
+const databaseTests = [
+  'ledger',
+  'journal',
+  'payments',
+  'customers',
+  'vendors',
+  'audit',
+  'lib/migrate',
+  'lib/schema-dump',
+];
 
 /** Redis for the tests of the shared cache: the one on this machine, else Debian's package where root may install it. */
 const ensureRedis = (): void => {
@@ -20,7 +29,8 @@ const ensureRedis = (): void => {
     spawnSync('apt-get', ['update', '-qq'], options);
     spawnSync('apt-get', ['install', '-y', '-qq', '--no-install-recommends', 'redis-server'], options);
   }
-  if (!has('redis-server')) console.log('Left out: tests of the shared cache, since there is no redis-server.');
+  if (!has('redis-server'))
+    console.log('Left out: tests of the shared cache, since there is no redis-server.');
 };
 
 type Counts = { passed: number; failed: number; skipped: number };
@@ -34,14 +44,20 @@ const runTests = (name: string, args: readonly string[], env: Record<string, str
     stdio: 'inherit',
     env: { ...process.env, ...env },
   });
-  const counts = existsSync(results) ? countsOf(readFileSync(results, 'utf8')) : { passed: 0, failed: 0, skipped: 0 };
+  const counts = existsSync(results)
+    ? countsOf(readFileSync(results, 'utf8'))
+    : { passed: 0, failed: 0, skipped: 0 };
   rmSync(folder, { recursive: true });
   // A run can fail although no test did: in its set-up, or by an error that nobody caught.
   return { ...counts, failed: status === 0 ? counts.failed : Math.max(1, counts.failed) };
 };
 
 const countsOf = (text: string): Counts => {
-  const results = JSON.parse(text) as { numPassedTests: number; numFailedTests: number; numPendingTests: number };
+  const results = JSON.parse(text) as {
+    numPassedTests: number;
+    numFailedTests: number;
+    numPendingTests: number;
+  };
   return { passed: results.numPassedTests, failed: results.numFailedTests, skipped: results.numPendingTests };
 };
 

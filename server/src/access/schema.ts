@@ -30,7 +30,12 @@ export const IssuedToken = Type.Object(
   {
     token: Token,
     token_type: Type.Literal('Bearer'),
-    expires_in: Type.Integer({ minimum: 1, maximum: 86_400, description: 'Seconds that the token lives.', examples: [900] }),
+    expires_in: Type.Integer({
+      minimum: 1,
+      maximum: 86_400,
+      description: 'Seconds that the token lives.',
+      examples: [900],
+    }),
     expires_at: timeOutput(),
   },
   { additionalProperties: false },

@@ -37,7 +37,10 @@ export const auditRoutes =
       async (request) => {
         const { cursor, limit, scope, ...filter } = request.query;
         const before = decodeCursor(cursor, Type.Tuple([idOf('journal_entry')]))?.[0];
-        const rows = await listAudit(db, tenantOf(request.caller, scope), filter, { before, limit: limit + 1 });
+        const rows = await listAudit(db, tenantOf(request.caller, scope), filter, {
+          before,
+          limit: limit + 1,
+        });
         return pageOf(rows, { limit, positionOf: ({ id }) => [id], render: (line) => line });
       },
     );

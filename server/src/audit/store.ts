@@ -56,7 +56,10 @@ const kinds = Object.keys(idPrefixes) as IdKind[];
 const uuidOf = (object: string): string => {
   const kind = kinds.find((each) => isId(each, object));
   if (!kind) {
-    const fault = { field: 'object', message: 'must be the id of an object, such as pay_01h455vb4pex5vsknk084sn02q' };
+    const fault = {
+      field: 'object',
+      message: 'must be the id of an object, such as pay_01h455vb4pex5vsknk084sn02q',
+    };
     throw new AppError('invalid_request', `${fault.field}: ${fault.message}`, { faults: [fault] });
   }
   return toUuid(object as Id<IdKind>); // checked above

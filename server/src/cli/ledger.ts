@@ -1,7 +1,14 @@
 import { Option, type Command } from 'commander';
 import { verifyJournal } from '../journal/verify.ts';
 import { accountAnswer, entryAnswer } from '../ledger/routes.ts';
-import { getAnyAccount, listAccounts, listEntries, listTransfers, type Account, type Entry } from '../ledger/store.ts';
+import {
+  getAnyAccount,
+  listAccounts,
+  listEntries,
+  listTransfers,
+  type Account,
+  type Entry,
+} from '../ledger/store.ts';
 import { verifyLedger } from '../ledger/verify.ts';
 import { openDatabase, type Db } from '../lib/database.ts';
 import type { Finding } from '../lib/finding.ts';
@@ -18,9 +25,14 @@ export const register = (program: Command): void => {
   const ledger = program.command('ledger').description('read and check the books');
   ledger
     .command('verify')
-    .description('recompute every balance and rule of ledger, payments and journal; names the first difference')
+    .description(
+      'recompute every balance and rule of ledger, payments and journal; names the first difference',
+    )
     .option('--json', 'print the findings as JSON')
-    .addHelpText('after', '\nExits 0 when everything agrees, 1 when something differs.\n\nExample:\n  florin ledger verify')
+    .addHelpText(
+      'after',
+      '\nExits 0 when everything agrees, 1 when something differs.\n\nExample:\n  florin ledger verify',
+    )
     .action((options: { json?: true }) => withDatabase((db) => verify(db, options.json === true)));
   ledger
     .command('balances')
@@ -28,15 +40,23 @@ export const register = (program: Command): void => {
     .option('--tenant <number>', 'only of this tenant', Number)
     .option('--currency <code>', 'only in this currency')
     .addOption(formatOption())
-    .addHelpText('after', '\nExamples:\n  florin ledger balances --currency USD\n  florin ledger balances --format csv > balances.csv')
+    .addHelpText(
+      'after',
+      '\nExamples:\n  florin ledger balances --currency USD\n  florin ledger balances --format csv > balances.csv',
+    )
     .action((options: BalanceOptions) => withDatabase((db) => balances(db, options)));
   ledger
     .command('statement')
     .description('list the entries of an account with the running balance, the oldest first')
     .argument('<account>', 'id of the account, acct_…')
     .addOption(formatOption())
-    .addHelpText('after', '\nExample:\n  florin ledger statement acct_01h455vb4pex5vsknk084sn02q --format csv')
-    .action((account: string, options: { format: Format }) => withDatabase((db) => statement(db, account, options.format)));
+    .addHelpText(
+      'after',
+      '\nExample:\n  florin ledger statement acct_01h455vb4pex5vsknk084sn02q --format csv',
+    )
+    .action((account: string, options: { format: Format }) =>
+      withDatabase((db) => statement(db, account, options.format)),
+    );
 };
 
 const formatOption = (): Option =>
@@ -62,7 +82,12 @@ const verify = async (db: Db, json: boolean): Promise<void> => {
   if (json) print(JSON.stringify({ ok: differences.length === 0, findings }, undefined, 2));
   else for (const finding of findings) print(lineOf(finding));
   if (differences.length > 0) process.exitCode = 1;
-  if (!json) print(differences.length === 0 ? '\nEverything agrees.' : `\n${differences.length} checks found a difference.`);
+  if (!json)
+    print(
+      differences.length === 0
+        ? '\nEverything agrees.'
+        : `\n${differences.length} checks found a difference.`,
+    );
 };
 
 const lineOf = ({ check, looked, difference }: Finding): string =>
@@ -79,17 +104,31 @@ const balances = async (db: Db, { tenant, currency, format }: BalanceOptions): P
   );
   const answers = rows.map((row) => ({ tenant: row.tenantId, ...accountAnswer(row) }));
   if (format === 'json') return print(JSON.stringify(answers, undefined, 2));
-  const columns = ['tenant', 'id', 'code', 'currency', 'posted', 'pending', 'reserved', 'available', 'entries'] as const;
+  const columns = [
+    'tenant',
+    'id',
+    'code',
+    'currency',
+    'posted',
+    'pending',
+    'reserved',
+    'available',
+    'entries',
+  ] as const;
   const cells = answers.map((answer) => columns.map((column) => String(answer[column])));
   print(format === 'csv' ? csv(columns, cells) : textTable(columns, cells, new Set([0, 4, 5, 6, 7, 8])));
 };
 
 const statement = async (db: Db, id: string, format: Format): Promise<void> => {
-  if (!isId('account', id)) throw new Error(`"${id}" is not the id of an account: acct_… (florin ledger balances lists them)`);
+  if (!isId('account', id))
+    throw new Error(`"${id}" is not the id of an account: acct_… (florin ledger balances lists them)`);
   const account = await getAnyAccount(db, id);
-  const newestFirst = await readAll<Entry>((last) => listEntries(db, id, { before: last?.version, limit: pageSize }));
+  const newestFirst = await readAll<Entry>((last) =>
+    listEntries(db, id, { before: last?.version, limit: pageSize }),
+  );
   const entries = newestFirst.toReversed().map((entry) => entryAnswer(entry, account.currency));
-  if (format === 'json') return print(JSON.stringify({ account: accountAnswer(account), entries }, undefined, 2));
+  if (format === 'json')
+    return print(JSON.stringify({ account: accountAnswer(account), entries }, undefined, 2));
   const columns = ['sequence', 'created_at', 'kind', 'object_id', 'direction', 'amount', 'balance'] as const;
   const cells = entries.map((entry) => columns.map((column) => entry[column]));
   print(format === 'csv' ? csv(columns, cells) : textTable(columns, cells, new Set([0, 5, 6])));

@@ -41,6 +41,8 @@ const serve = async (service: Served, options: { validateOnly?: true }): Promise
 const run = async (service: Served): Promise<Running> => {
   const env = processEnv();
   if (service === 'eapi') return runEapi(targetOf('eapi', env, undefined).loaded);
-  const { loaded, connections } = usesEmbedded(env) ? await findTarget(service, env) : targetOf(service, env, undefined);
+  const { loaded, connections } = usesEmbedded(env)
+    ? await findTarget(service, env)
+    : targetOf(service, env, undefined);
   return service === 'api' ? runApi(loaded, connections.service) : runSapi(loaded, connections.service);
 };

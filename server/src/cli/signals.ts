@@ -10,7 +10,9 @@ export const stopOnSignal = (stop: () => Promise<void>, others: readonly NodeJS.
     stop().then(
       () => process.exit(0),
       (error: unknown) => {
-        process.stderr.write(`It did not stop cleanly: ${error instanceof Error ? error.message : String(error)}\n`);
+        process.stderr.write(
+          `It did not stop cleanly: ${error instanceof Error ? error.message : String(error)}\n`,
+        );
         process.exit(1);
       },
     );

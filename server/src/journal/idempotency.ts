@@ -161,13 +161,19 @@ const readAnswer = (row: KeyRow, request: Keyed): GivenAnswer => {
     const id = row.entry_id ? fromUuid('journal_entry', row.entry_id) : 'none';
     throw new Error(`the journal entry ${id} of an idempotency key is missing`);
   }
-  return { status: row.status, entry: entryFromRow(row.entry), sealed: row.sealed ?? undefined, replayed: true };
+  return {
+    status: row.status,
+    entry: entryFromRow(row.entry),
+    sealed: row.sealed ?? undefined,
+    replayed: true,
+  };
 };
 
 /** The stored answer of a key that is known to exist. */
 export const storedAnswer = async (db: Db, request: Keyed): Promise<GivenAnswer> => {
   const answer = await findAnswer(db, request);
-  if (!answer) throw new AppError('unavailable', 'The request was rolled back. Send it again with the same key.');
+  if (!answer)
+    throw new AppError('unavailable', 'The request was rolled back. Send it again with the same key.');
   return answer;
 };
 

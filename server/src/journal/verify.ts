@@ -40,8 +40,13 @@ const hashesMatch = async (db: Db, readTransfers: ReadTransfers): Promise<Findin
   }
 };
 
-const firstWrongHash = async (rows: readonly EntryRow[], readTransfers: ReadTransfers): Promise<string | undefined> => {
-  const ids = rows.flatMap((row) => (row.transfer_id === null ? [] : [fromUuid('transfer', row.transfer_id)]));
+const firstWrongHash = async (
+  rows: readonly EntryRow[],
+  readTransfers: ReadTransfers,
+): Promise<string | undefined> => {
+  const ids = rows.flatMap((row) =>
+    row.transfer_id === null ? [] : [fromUuid('transfer', row.transfer_id)],
+  );
   const transfers = await readTransfers(ids);
   for (const row of rows) {
     const entry = entryFromRow(row);

@@ -26,8 +26,14 @@ let tenants = 100;
 const openBooks = async (currency = 'USD') => {
   tenants += 1;
   const tenantId = tenants;
-  const open = (code: string, nonNegative: boolean) => accounts.open(db, { tenantId, currency, code, nonNegative }, now);
-  return { tenantId, outside: await open('external:book', false), vendor: await open('payable', true), fees: await open('fees', true) };
+  const open = (code: string, nonNegative: boolean) =>
+    accounts.open(db, { tenantId, currency, code, nonNegative }, now);
+  return {
+    tenantId,
+    outside: await open('external:book', false),
+    vendor: await open('payable', true),
+    fees: await open('fees', true),
+  };
 };
 type Books = Awaited<ReturnType<typeof openBooks>>;
 
@@ -67,7 +73,11 @@ const balance = async (id: Id<'account'>) => {
 describe('transfers', () => {
   test('entries keep the running balance and count their account without gaps', async () => {
     const books = await openBooks();
-    expect(await postBatch([arrive(books, 100n), arrive(books, 50n), leave(books, 30n)])).toEqual(['posted', 'posted', 'posted']);
+    expect(await postBatch([arrive(books, 100n), arrive(books, 50n), leave(books, 30n)])).toEqual([
+      'posted',
+      'posted',
+      'posted',
+    ]);
     const { rows } = await sql<{ version: bigint; amount: bigint; balance: bigint }>`
       select version, amount, balance from ledger.entries where account_id = ${toUuid(books.vendor)} order by version
     `.execute(db);
@@ -94,7 +104,10 @@ describe('transfers', () => {
 
   test('a credit earlier in a batch pays for a debit later in it, not the other way round', async () => {
     const books = await openBooks();
-    expect(await postBatch([leave(books, 10n), arrive(books, 10n)])).toEqual(['insufficient_funds', 'posted']);
+    expect(await postBatch([leave(books, 10n), arrive(books, 10n)])).toEqual([
+      'insufficient_funds',
+      'posted',
+    ]);
     expect(await postBatch([arrive(books, 10n), leave(books, 20n)])).toEqual(['posted', 'posted']);
   });
 
@@ -111,20 +124,53 @@ describe('transfers', () => {
   });
 
   test.each([
-    ['a sum other than zero', (books: Books) => [[books.outside, -5n], [books.vendor, 4n]]],
-    ['an account of another tenant', (_: Books, other: Books) => [[other.outside, -5n], [other.vendor, 5n]]],
-    ['two currencies that only sum to zero together', (books: Books, _: Books, euro: Books) => [[books.outside, -5n], [euro.vendor, 5n]]],
-    ['an account that does not exist', (books: Books) => [[books.outside, -5n], [newId('account'), 5n]]],
+    [
+      'a sum other than zero',
+      (books: Books) => [
+        [books.outside, -5n],
+        [books.vendor, 4n],
+      ],
+    ],
+    [
+      'an account of another tenant',
+      (_: Books, other: Books) => [
+        [other.outside, -5n],
+        [other.vendor, 5n],
+      ],
+    ],
+    [
+      'two currencies that only sum to zero together',
+      (books: Books, _: Books, euro: Books) => [
+        [books.outside, -5n],
+        [euro.vendor, 5n],
+      ],
+    ],
+    [
+      'an account that does not exist',
+      (books: Books) => [
+        [books.outside, -5n],
+        [newId('account'), 5n],
+      ],
+    ],
   ] as const)('%s is refused by the database', async (_, postingsOf) => {
     const [books, other] = [await openBooks(), await openBooks()];
-    const euro = { ...other, vendor: await accounts.open(db, { tenantId: books.tenantId, currency: 'EUR', code: 'payable', nonNegative: true }, now) };
+    const euro = {
+      ...other,
+      vendor: await accounts.open(
+        db,
+        { tenantId: books.tenantId, currency: 'EUR', code: 'payable', nonNegative: true },
+        now,
+      ),
+    };
     const postings = postingsOf(books, other, euro) as unknown as [Id<'account'>, bigint][];
     await expect(postBatch([transfer(books, postings)])).rejects.toMatchObject({ code: '23000' });
   });
 
   test('a transfer without postings is refused by the database', async () => {
     const books = await openBooks();
-    await expect(postBatch([{ ...arrive(books, 1n), postings: [] }])).rejects.toMatchObject({ code: '23000' });
+    await expect(postBatch([{ ...arrive(books, 1n), postings: [] }])).rejects.toMatchObject({
+      code: '23000',
+    });
   });
 
   test('entries, transfers and holds can be neither changed nor removed by the services', async () => {
@@ -170,7 +216,13 @@ describe('holds', () => {
     inTransaction(db, (tx) =>
       placeHold(
         tx,
-        { tenantId: books.tenantId, objectId: newId('payment'), debitAccountId: books.vendor, creditAccountId: books.outside, amountMinor },
+        {
+          tenantId: books.tenantId,
+          objectId: newId('payment'),
+          debitAccountId: books.vendor,
+          creditAccountId: books.outside,
+          amountMinor,
+        },
         now,
       ),
     );

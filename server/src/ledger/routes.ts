@@ -5,7 +5,15 @@ import { decodeCursor, pageOf } from '../lib/http/page.ts';
 import { idOf, idParams, listOf } from '../lib/http/schemas.ts';
 import { formatAmount } from '../lib/money.ts';
 import { AccountAnswer, EntryAnswer, ListAccountsQuery, ListEntriesQuery, TransferAnswer } from './schema.ts';
-import { getAccount, getTransfer, listAccounts, listEntries, type Account, type Entry, type StoredTransfer } from './store.ts';
+import {
+  getAccount,
+  getTransfer,
+  listAccounts,
+  listEntries,
+  type Account,
+  type Entry,
+  type StoredTransfer,
+} from './store.ts';
 
 const tags = ['Ledger'];
 
@@ -68,7 +76,10 @@ export const ledgerRoutes =
       async (request) => {
         const { cursor, limit } = request.query;
         const account = await getAccount(db, request.caller.tenantId, request.params.id);
-        const position = decodeCursor(cursor, Type.Tuple([Type.String({ pattern: '^[1-9][0-9]{0,17}$' })]))?.[0];
+        const position = decodeCursor(
+          cursor,
+          Type.Tuple([Type.String({ pattern: '^[1-9][0-9]{0,17}$' })]),
+        )?.[0];
         const before = position === undefined ? undefined : BigInt(position);
         const rows = await listEntries(db, account.id, { before, limit: limit + 1 });
         return pageOf(rows, {

@@ -1,10 +1,18 @@
 import { Type } from 'typebox';
 import { listQuery } from '../lib/http/page.ts';
-import { amountMinorOutput, amountOutput, currencyCode, freeText, idOf, timeOutput } from '../lib/http/schemas.ts';
+import {
+  amountMinorOutput,
+  amountOutput,
+  currencyCode,
+  freeText,
+  idOf,
+  timeOutput,
+} from '../lib/http/schemas.ts';
 
 const Code = Type.String({
   maxLength: 64,
-  description: '`payable` (owed to the vendor), `fees` (earned on it) or `external:<connector>` (the world outside).',
+  description:
+    '`payable` (owed to the vendor), `fees` (earned on it) or `external:<connector>` (the world outside).',
   examples: ['payable'],
 });
 
@@ -36,10 +44,18 @@ export const AccountAnswer = Type.Object({
 const Direction = Type.Enum(['debit', 'credit']);
 
 export const EntryAnswer = Type.Object({
-  sequence: Type.String({ maxLength: 20, description: 'Counts the entries of the account.', examples: ['42'] }),
+  sequence: Type.String({
+    maxLength: 20,
+    description: 'Counts the entries of the account.',
+    examples: ['42'],
+  }),
   transfer_id: idOf('transfer'),
   kind: Type.String({ maxLength: 40, description: 'What moved the money.', examples: ['payment'] }),
-  object_id: Type.String({ maxLength: 40, description: 'The payment or refund.', examples: ['pay_01h455vb4pex5vsknk084sn02q'] }),
+  object_id: Type.String({
+    maxLength: 40,
+    description: 'The payment or refund.',
+    examples: ['pay_01h455vb4pex5vsknk084sn02q'],
+  }),
   direction: Direction,
   amount: amountOutput(),
   amount_minor: amountMinorOutput(),

@@ -48,7 +48,11 @@ export const getAnyAccount = async (db: Db, id: Id<'account'>): Promise<Account>
   return accountOf(rows[0]);
 };
 
-type AccountFilter = { tenantId?: number | undefined; currency?: string | undefined; code?: string | undefined };
+type AccountFilter = {
+  tenantId?: number | undefined;
+  currency?: string | undefined;
+  code?: string | undefined;
+};
 
 /** Accounts in the order of their ids, after the account `after`. Without a tenant those of all, for the operator. */
 export const listAccounts = async (
@@ -144,9 +148,13 @@ export const getTransfer = async (db: Db, tenantId: number, id: Id<'transfer'>):
 export const listTransfers = (
   db: Db,
   ids: readonly Id<'transfer'>[],
-): Promise<Map<Id<'transfer'>, StoredTransfer>> => readTransfers(db, sql`t.id = any(${ids.map(toUuid)}::uuid[])`);
+): Promise<Map<Id<'transfer'>, StoredTransfer>> =>
+  readTransfers(db, sql`t.id = any(${ids.map(toUuid)}::uuid[])`);
 
-const readTransfers = async (db: Db, which: RawBuilder<unknown>): Promise<Map<Id<'transfer'>, StoredTransfer>> => {
+const readTransfers = async (
+  db: Db,
+  which: RawBuilder<unknown>,
+): Promise<Map<Id<'transfer'>, StoredTransfer>> => {
   const { rows } = await sql<TransferRow>`
     select t.id, t.kind, t.object_id, t.created_at, e.account_id, a.code, a.currency, e.amount
     from ledger.transfers t
@@ -174,7 +182,11 @@ const readTransfers = async (db: Db, which: RawBuilder<unknown>): Promise<Map<Id
 
 /** Which kind of object a kind of transfer belongs to. */
 const objectOf = (kind: string, uuid: string): string => {
-  const objects: Readonly<Record<string, IdKind>> = { payment: 'payment', capture: 'payment', refund: 'refund' };
+  const objects: Readonly<Record<string, IdKind>> = {
+    payment: 'payment',
+    capture: 'payment',
+    refund: 'refund',
+  };
   const object = objects[kind];
   return object ? fromUuid(object, uuid) : uuid;
 };

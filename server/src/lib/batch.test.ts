@@ -5,7 +5,9 @@ import { AppError } from './errors.ts';
 type Item = { group: number; value: number };
 
 /** A batcher whose batches wait until the test lets them run. */
-const heldBatcher = (limits: { queueMax?: number; groupMax?: number; batchMax?: number; inFlightMax?: number } = {}) => {
+const heldBatcher = (
+  limits: { queueMax?: number; groupMax?: number; batchMax?: number; inFlightMax?: number } = {},
+) => {
   const batches: { values: number[]; release(): void }[] = [];
   const batcher = createBatcher<Item, number>({
     run: (items) =>
@@ -63,9 +65,9 @@ describe('micro-batch', () => {
     const { batcher, releaseAll } = heldBatcher();
     const results = Promise.allSettled([1, 2, 13, 4, 5, 6].map((value) => batcher.submit(item(value))));
     await releaseAll();
-    expect((await results).map((result) => (result.status === 'fulfilled' ? result.value : 'refused'))).toEqual([
-      10, 20, 'refused', 40, 50, 60,
-    ]);
+    expect(
+      (await results).map((result) => (result.status === 'fulfilled' ? result.value : 'refused')),
+    ).toEqual([10, 20, 'refused', 40, 50, 60]);
   });
 
   test('an error that is nobody’s fault fails the batch as a whole', async () => {

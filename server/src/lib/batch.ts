@@ -75,7 +75,9 @@ export const createBatcher = <T, R>(options: Options<T, R>): Batcher<T, R> => {
         const group = options.groupOf(item);
         const queue = groups.get(group) ?? [];
         if (draining || depth >= options.queueMax || queue.length >= options.groupMax) {
-          reject(new AppError('overloaded', 'Too many writes are waiting. Try again shortly.', { retryAfterS: 1 }));
+          reject(
+            new AppError('overloaded', 'Too many writes are waiting. Try again shortly.', { retryAfterS: 1 }),
+          );
           return;
         }
         queue.push({ item, since: performance.now(), resolve, reject });

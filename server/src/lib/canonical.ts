@@ -2,7 +2,13 @@ import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 
 /** Plain JSON data. */
-export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json | undefined };
+export type Json =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly Json[]
+  | { readonly [key: string]: Json | undefined };
 
 /** The one byte sequence of a JSON value (RFC 8785): equal values give equal texts, whatever the order of members. */
 export const canonicalJson = (value: Json): string => {
@@ -12,4 +18,5 @@ export const canonicalJson = (value: Json): string => {
 };
 
 /** SHA-256 of the canonical JSON of a value. */
-export const canonicalHash = (value: Json): Buffer => createHash('sha256').update(canonicalJson(value)).digest();
+export const canonicalHash = (value: Json): Buffer =>
+  createHash('sha256').update(canonicalJson(value)).digest();

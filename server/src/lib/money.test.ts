@@ -10,7 +10,8 @@ const refusal = (amount: string | number, currency = 'USD'): string => {
   try {
     parseAmount(amount, currency);
   } catch (error) {
-    if (error instanceof AppError && error.faults?.[0]) return `${error.faults[0].field}: ${error.faults[0].message}`;
+    if (error instanceof AppError && error.faults?.[0])
+      return `${error.faults[0].field}: ${error.faults[0].message}`;
   }
   return 'accepted';
 };

@@ -43,11 +43,17 @@ export const parseAmount = (amount: string | number, currency: string, field = '
   const exponent = exponentOf(currency);
   const match = decimal.exec(String(amount));
   if (!match) {
-    throw invalidField(field, 'must be a positive decimal number without sign, exponent or separators, such as "10.50"');
+    throw invalidField(
+      field,
+      'must be a positive decimal number without sign, exponent or separators, such as "10.50"',
+    );
   }
   const [, whole = '', fraction = ''] = match;
   if (fraction.length > exponent) {
-    throw invalidField(field, `${currency} has ${exponent} decimal places, this amount has ${fraction.length}`);
+    throw invalidField(
+      field,
+      `${currency} has ${exponent} decimal places, this amount has ${fraction.length}`,
+    );
   }
   if (whole.length > 18) throw tooLarge(field, currency);
   const minor = BigInt(whole + fraction.padEnd(exponent, '0'));

@@ -41,7 +41,8 @@ const moveMoney = async (tx: Tx, accounts: PaymentAccounts, effect: Effect, now:
   if (effect.hold || effect.endedHold || effect.transfer) await lockAccounts(tx, Object.values(accounts));
   if (effect.endedHold) {
     const { id, capturedMinor: amountMinor } = effect.endedHold;
-    const capturedBy = amountMinor > 0n && effect.transfer ? { amountMinor, transferId: effect.transfer.id } : undefined;
+    const capturedBy =
+      amountMinor > 0n && effect.transfer ? { amountMinor, transferId: effect.transfer.id } : undefined;
     await endHold(tx, id, capturedBy, now);
   }
   if (effect.transfer) await post(tx, effect.transfer, now);

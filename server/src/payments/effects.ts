@@ -24,7 +24,11 @@ export type Effect = {
 type Outcome = { now: Date; accounts: PaymentAccounts };
 
 /** The payment in its next state, one version on. @throws AppError `invalid_state` when the table has no such way */
-export const advance = (payment: Payment, state: PaymentState, changes: Partial<Payment> & { updatedAt: Date }): Payment => {
+export const advance = (
+  payment: Payment,
+  state: PaymentState,
+  changes: Partial<Payment> & { updatedAt: Date },
+): Payment => {
   if (!transitions[payment.state].includes(state)) {
     throw new AppError('invalid_state', `A payment that is ${payment.state} can't become ${state}.`);
   }
@@ -33,7 +37,11 @@ export const advance = (payment: Payment, state: PaymentState, changes: Partial<
 
 /** Authorised and charged at once. */
 export const charged = (payment: Payment, feeMinor: bigint, { now, accounts }: Outcome): Effect => {
-  const after = advance(payment, 'succeeded', { capturedMinor: payment.amountMinor, feeMinor, updatedAt: now });
+  const after = advance(payment, 'succeeded', {
+    capturedMinor: payment.amountMinor,
+    feeMinor,
+    updatedAt: now,
+  });
   return { payment: after, transfer: chargeTransfer(after, accounts, 'payment') };
 };
 

@@ -44,11 +44,7 @@ export type NamedCustomer = {
  * has only backends that were configured.
  * @throws AppError `no_connector`; `invalid_request` for a case that the sandbox does not have
  */
-export const connectorFor = (
-  module: PaymentsModule,
-  mode: Mode,
-  paymentMethod: string,
-): Connector => {
+export const connectorFor = (module: PaymentsModule, mode: Mode, paymentMethod: string): Connector => {
   const [name = '', detail] = paymentMethod.split(':');
   if (name === 'sandbox' && mode === 'test') {
     if (detail === undefined) throw invalidField('payment_method', 'name a case, such as "sandbox:approve"');

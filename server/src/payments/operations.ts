@@ -68,7 +68,9 @@ export const perform = async (
   const settling = { ...context, now: module.clock.now() };
   const answer = await settle(module, settling, operation, result);
   // A backend that delivers its answer twice must not be believed twice.
-  return result.outcome === 'approved' && result.repeated ? settle(module, settling, operation, result) : answer;
+  return result.outcome === 'approved' && result.repeated
+    ? settle(module, settling, operation, result)
+    : answer;
 };
 
 const callBackend = async (module: PaymentsModule, operation: Operation): Promise<ConnectorResult> => {
@@ -83,7 +85,8 @@ const callBackend = async (module: PaymentsModule, operation: Operation): Promis
     signal: AbortSignal.timeout(module.connectorTimeoutMs),
   };
   try {
-    if (operation.kind === 'authorise') return await connector.authorise({ ...call, capture: operation.capture });
+    if (operation.kind === 'authorise')
+      return await connector.authorise({ ...call, capture: operation.capture });
     return await connector[operation.kind](call);
   } catch (error) {
     module.log.warn({ err: error, operation: operation.id }, 'Backend call failed, the outcome is unknown');
@@ -102,7 +105,12 @@ export const settle = async (
   result: ConnectorResult,
 ): Promise<Answer> => {
   const { tenantId, refundId } = operation;
-  const accounts = await openPaymentAccounts(module.db, module.accounts, { tenantId, ...operation.payment }, context.now);
+  const accounts = await openPaymentAccounts(
+    module.db,
+    module.accounts,
+    { tenantId, ...operation.payment },
+    context.now,
+  );
   return inTransaction(module.db, async (tx) => {
     const payment = await lockPayment(tx, tenantId, operation.payment.id);
     const refund = refundId && (await getRefund(tx, { tenantId, paymentId: payment.id, id: refundId }));
@@ -120,7 +128,12 @@ export const settle = async (
 };
 
 /** Marks an operation settled; false when it was, or when the news is that there is no news. */
-const settleOperation = async (tx: Tx, operation: Operation, result: ConnectorResult, now: Date): Promise<boolean> => {
+const settleOperation = async (
+  tx: Tx,
+  operation: Operation,
+  result: ConnectorResult,
+  now: Date,
+): Promise<boolean> => {
   const backendReference = result.outcome === 'approved' ? result.backendReference : undefined;
   const { numAffectedRows } = await sql`
     update payments.operations
@@ -142,7 +155,9 @@ const effectOf = (
   const { now } = outcome;
   if (refund) {
     if (result.outcome === 'approved') return refunded(payment, refund, outcome);
-    return result.outcome === 'declined' ? refundDeclined(refund, result.failureCode, now) : refundWaiting(refund, now);
+    return result.outcome === 'declined'
+      ? refundDeclined(refund, result.failureCode, now)
+      : refundWaiting(refund, now);
   }
   if (result.outcome === 'declined') return declined(payment, result.failureCode, now);
   if (result.outcome === 'unknown') return waiting(payment, 'unknown', now);
@@ -156,8 +171,7 @@ const answerFor = async (tx: Tx, operation: Operation, before: Before, applied: 
   const asPayment = !before.refund || operation.request.name === refundRest;
   const object = asPayment ? before.payment : before.refund;
   assert(object);
-  const entry =
-    (asPayment ? applied.payment : applied.refund) ?? (await getEntryOf(tx, object));
+  const entry = (asPayment ? applied.payment : applied.refund) ?? (await getEntryOf(tx, object));
   return { entry, status: statusOf(operation, applied.refund ?? entry) };
 };
 

@@ -1,7 +1,14 @@
 import type { Context, Mode } from '../lib/caller.ts';
 import { newId, type Id } from '../lib/ids.ts';
 import { formatAmount } from '../lib/money.ts';
-import type { CreatePaymentBody, FailureCode, PaymentSnapshot, PaymentState, RefundSnapshot, RefundState } from './schema.ts';
+import type {
+  CreatePaymentBody,
+  FailureCode,
+  PaymentSnapshot,
+  PaymentState,
+  RefundSnapshot,
+  RefundState,
+} from './schema.ts';
 
 /** A payment as the code knows it. Amounts are in minor units of `currency`. */
 export type Payment = {

@@ -17,7 +17,11 @@ const gate = (() => {
     await opened.promise;
     return { outcome: 'approved' };
   };
-  return { connector: { ...sandbox, name: 'gate', authorise }, called: called.promise, open: () => opened.resolve() };
+  return {
+    connector: { ...sandbox, name: 'gate', authorise },
+    called: called.promise,
+    open: () => opened.resolve(),
+  };
 })();
 const { module, terms, errors, close } = testPayments(database, [gate.connector]);
 afterAll(async () => {
@@ -25,7 +29,13 @@ afterAll(async () => {
   await database[Symbol.asyncDispose]();
 });
 beforeEach(() => {
-  Object.assign(terms, { mode: 'test', feeBasisPoints: 0, feeFixed: {}, idempotencyRequired: false, overdraftAllowed: false });
+  Object.assign(terms, {
+    mode: 'test',
+    feeBasisPoints: 0,
+    feeFixed: {},
+    idempotencyRequired: false,
+    overdraftAllowed: false,
+  });
   errors.length = 0;
 });
 
@@ -64,7 +74,11 @@ describe('create', () => {
       reference: 'TEST-12345',
       version: 1,
     });
-    expect(await balances(tenant)).toEqual({ 'external:book': '-10000/0/0', payable: '10000/0/0', fees: '0/0/0' });
+    expect(await balances(tenant)).toEqual({
+      'external:book': '-10000/0/0',
+      payable: '10000/0/0',
+      fees: '0/0/0',
+    });
     expect(await kindsOf(paymentIn(answer).id)).toEqual(['payment.succeeded']);
   });
 
@@ -89,21 +103,29 @@ describe('create', () => {
   test('live mode without a backend refuses; test payment methods do not exist there', async () => {
     terms.mode = 'live';
     await expect(created(newTenant())).rejects.toMatchObject({ code: 'no_connector' });
-    await expect(created(newTenant(), { payment_method: 'sandbox:approve' })).rejects.toMatchObject({ code: 'no_connector' });
-  });
-
-  test.each(['sandbox', 'sandbox:nothing', 'sandbox:constructor'])('"%s" is refused by name', async (payment_method) => {
-    await expect(created(newTenant(), { payment_method })).rejects.toMatchObject({
-      code: 'invalid_request',
-      faults: [{ field: 'payment_method' }],
+    await expect(created(newTenant(), { payment_method: 'sandbox:approve' })).rejects.toMatchObject({
+      code: 'no_connector',
     });
   });
+
+  test.each(['sandbox', 'sandbox:nothing', 'sandbox:constructor'])(
+    '"%s" is refused by name',
+    async (payment_method) => {
+      await expect(created(newTenant(), { payment_method })).rejects.toMatchObject({
+        code: 'invalid_request',
+        faults: [{ field: 'payment_method' }],
+      });
+    },
+  );
 });
 
 describe('capture and cancel', () => {
   test('an authorisation is pending for the vendor and available to nobody', async () => {
     const tenant = newTenant();
-    expect(await created(tenant, { capture: false })).toMatchObject({ status: 'requires_capture', version: 1 });
+    expect(await created(tenant, { capture: false })).toMatchObject({
+      status: 'requires_capture',
+      version: 1,
+    });
     expect(await balances(tenant)).toMatchObject({ payable: '0/10000/0', 'external:book': '0/0/10000' });
   });
 
@@ -113,15 +135,26 @@ describe('capture and cancel', () => {
     const { id } = await created(tenant, { capture: false });
     const answer = await capture(module, as(tenant), id, { amount: '60.00' });
     expect(answer.status).toBe(200);
-    expect(paymentIn(answer)).toMatchObject({ status: 'succeeded', amount_captured: '60.00', fee: '0.60', version: 2 });
-    expect(await balances(tenant)).toEqual({ payable: '5940/0/0', fees: '60/0/0', 'external:book': '-6000/0/0' });
+    expect(paymentIn(answer)).toMatchObject({
+      status: 'succeeded',
+      amount_captured: '60.00',
+      fee: '0.60',
+      version: 2,
+    });
+    expect(await balances(tenant)).toEqual({
+      payable: '5940/0/0',
+      fees: '60/0/0',
+      'external:book': '-6000/0/0',
+    });
     await expect(capture(module, as(tenant), id, {})).rejects.toMatchObject({ code: 'invalid_state' });
   });
 
   test('more than was authorised can not be captured', async () => {
     const tenant = newTenant();
     const { id } = await created(tenant, { capture: false });
-    await expect(capture(module, as(tenant), id, { amount: '100.01' })).rejects.toMatchObject({ code: 'amount_too_large' });
+    await expect(capture(module, as(tenant), id, { amount: '100.01' })).rejects.toMatchObject({
+      code: 'amount_too_large',
+    });
   });
 
   test('cancelling releases everything', async () => {
@@ -136,7 +169,9 @@ describe('capture and cancel', () => {
     const tenant = newTenant();
     const { id } = await created(tenant, { capture: false });
     const results = await Promise.allSettled(
-      Array.from({ length: 100 }, (_, index) => (index % 2 ? capture(module, as(tenant), id, {}) : cancel(module, as(tenant), id))),
+      Array.from({ length: 100 }, (_, index) =>
+        index % 2 ? capture(module, as(tenant), id, {}) : cancel(module, as(tenant), id),
+      ),
     );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect(await kindsOf(id)).toHaveLength(2);
@@ -150,7 +185,8 @@ describe('refund', () => {
     const { id } = await created(tenant);
     const parts = ['33.33', '33.33', '33.34'];
     const fees: string[] = [];
-    for (const amount of parts) fees.push(refundIn(await refundOf(tenant, id, { amount })).fee_returned_minor);
+    for (const amount of parts)
+      fees.push(refundIn(await refundOf(tenant, id, { amount })).fee_returned_minor);
     expect(fees).toEqual(['33', '33', '34']);
     expect(await balances(tenant)).toEqual({ payable: '0/0/0', fees: '0/0/0', 'external:book': '0/0/0' });
     expect(await kindsOf(id)).toEqual([
@@ -167,14 +203,20 @@ describe('refund', () => {
     await refundOf(tenant, id, { amount: '40.00' });
     const answer = await refund(module, as(tenant), id, { body: {}, name: 'payments.refund_rest' });
     expect(answer.status).toBe(200);
-    expect(paymentIn(answer)).toMatchObject({ object: 'payment', status: 'refunded', amount_refunded: '100.00' });
+    expect(paymentIn(answer)).toMatchObject({
+      object: 'payment',
+      status: 'refunded',
+      amount_refunded: '100.00',
+    });
     await expect(refundOf(tenant, id)).rejects.toMatchObject({ code: 'invalid_state' });
   });
 
   test('100 concurrent refunds give back what was captured and no more', async () => {
     const tenant = newTenant();
     const { id } = await created(tenant);
-    const results = await Promise.allSettled(Array.from({ length: 100 }, () => refundOf(tenant, id, { amount: '3.00' })));
+    const results = await Promise.allSettled(
+      Array.from({ length: 100 }, () => refundOf(tenant, id, { amount: '3.00' })),
+    );
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(33);
     expect(await balances(tenant)).toMatchObject({ payable: '100/0/0' });
   });
@@ -182,7 +224,9 @@ describe('refund', () => {
   test('money that is not there can not be refunded, unless the vendor may go below zero', async () => {
     const tenant = newTenant();
     const [first, second] = [await created(tenant), await created(tenant)];
-    await sql`update ledger.accounts set reserved = 15000 where tenant_id = ${tenant} and code = 'payable'`.execute(database.superuser);
+    await sql`update ledger.accounts set reserved = 15000 where tenant_id = ${tenant} and code = 'payable'`.execute(
+      database.superuser,
+    );
     await expect(refundOf(tenant, first.id)).rejects.toMatchObject({ code: 'insufficient_funds' });
     await refundOf(tenant, first.id, { amount: '50.00' });
     terms.overdraftAllowed = true;
@@ -220,11 +264,18 @@ describe('a backend outside', () => {
     terms.feeBasisPoints = 1_000;
     const { id } = await created(tenant, { payment_method: 'sandbox:approve', capture: false });
     expect(await balances(tenant)).toMatchObject({ payable: '0/10000/0' });
-    expect(paymentIn(await capture(module, as(tenant), id, { amount: '50.00' }))).toMatchObject({ status: 'succeeded', fee: '5.00' });
+    expect(paymentIn(await capture(module, as(tenant), id, { amount: '50.00' }))).toMatchObject({
+      status: 'succeeded',
+      fee: '5.00',
+    });
     const answer = await refundOf(tenant, id, { amount: '10.00' });
     expect(answer.status).toBe(201);
     expect(refundIn(answer)).toMatchObject({ status: 'succeeded', fee_returned: '1.00', version: 2 });
-    expect(await balances(tenant)).toEqual({ payable: '3600/0/0', fees: '400/0/0', 'external:sandbox': '-4000/0/0' });
+    expect(await balances(tenant)).toEqual({
+      payable: '3600/0/0',
+      fees: '400/0/0',
+      'external:sandbox': '-4000/0/0',
+    });
     expect(await kindsOf(id)).toEqual([
       'payment.processing',
       'payment.requires_capture',
@@ -251,10 +302,15 @@ describe('a backend outside', () => {
     expect(answer.status).toBe(202);
     expect(refundIn(answer)).toMatchObject({ status: 'unknown' });
     expect(await balances(tenant)).toMatchObject({ payable: '10000/0/7000' });
-    await expect(refundOf(tenant, id, { amount: '30.01' })).rejects.toMatchObject({ code: 'amount_too_large' });
+    await expect(refundOf(tenant, id, { amount: '30.01' })).rejects.toMatchObject({
+      code: 'amount_too_large',
+    });
 
     const declined = await created(tenant, { payment_method: 'sandbox:refund_declined' });
-    expect(refundIn(await refundOf(tenant, declined.id))).toMatchObject({ status: 'failed', failure_code: 'backend_error' });
+    expect(refundIn(await refundOf(tenant, declined.id))).toMatchObject({
+      status: 'failed',
+      failure_code: 'backend_error',
+    });
     expect(await balances(tenant)).toMatchObject({ payable: '20000/0/7000' });
   });
 });
@@ -279,14 +335,18 @@ describe('Idempotency-Key', () => {
   test.each(both)('the same key with another body is refused, %s', async (_, body) => {
     const tenant = newTenant();
     await create(module, as(tenant, 'k1'), { ...dollars, ...body });
-    await expect(create(module, as(tenant, 'k1'), { ...dollars, ...body, amount: '1.00' })).rejects.toMatchObject({
+    await expect(
+      create(module, as(tenant, 'k1'), { ...dollars, ...body, amount: '1.00' }),
+    ).rejects.toMatchObject({
       code: 'idempotency_key_reused',
     });
   });
 
   test('100 concurrent equal requests make one payment and one answer', async () => {
     const tenant = newTenant();
-    const answers = await Promise.all(Array.from({ length: 100 }, () => create(module, as(tenant, 'same'), dollars)));
+    const answers = await Promise.all(
+      Array.from({ length: 100 }, () => create(module, as(tenant, 'same'), dollars)),
+    );
     expect(new Set(answers.map((answer) => paymentIn(answer).id)).size).toBe(1);
     expect(answers.filter(({ replayed }) => !replayed)).toHaveLength(1);
     expect(await balances(tenant)).toMatchObject({ payable: '10000/0/0' });
@@ -295,7 +355,9 @@ describe('Idempotency-Key', () => {
   test('50 concurrent equal refunds refund once', async () => {
     const tenant = newTenant();
     const { id } = await created(tenant);
-    const answers = await Promise.all(Array.from({ length: 50 }, () => refundOf(tenant, id, { amount: '60.00' }, 'same')));
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, () => refundOf(tenant, id, { amount: '60.00' }, 'same')),
+    );
     expect(new Set(answers.map((answer) => refundIn(answer).id)).size).toBe(1);
     expect(await balances(tenant)).toMatchObject({ payable: '4000/0/0' });
   });
@@ -303,10 +365,20 @@ describe('Idempotency-Key', () => {
   test('a refusal of state or money is the answer of its key, refused validation is not', async () => {
     const tenant = newTenant();
     const { id } = await created(tenant);
-    await expect(refundOf(tenant, id, { amount: '100.01' }, 'r1')).rejects.toMatchObject({ code: 'amount_too_large', replayed: false });
-    await expect(refundOf(tenant, id, { amount: '100.01' }, 'r1')).rejects.toMatchObject({ code: 'amount_too_large', replayed: true });
-    await expect(refundOf(tenant, id, { amount: '1.001' }, 'r2')).rejects.toMatchObject({ code: 'invalid_request' });
-    expect(refundIn(await refundOf(tenant, id, { amount: '1.00' }, 'r2'))).toMatchObject({ status: 'succeeded' });
+    await expect(refundOf(tenant, id, { amount: '100.01' }, 'r1')).rejects.toMatchObject({
+      code: 'amount_too_large',
+      replayed: false,
+    });
+    await expect(refundOf(tenant, id, { amount: '100.01' }, 'r1')).rejects.toMatchObject({
+      code: 'amount_too_large',
+      replayed: true,
+    });
+    await expect(refundOf(tenant, id, { amount: '1.001' }, 'r2')).rejects.toMatchObject({
+      code: 'invalid_request',
+    });
+    expect(refundIn(await refundOf(tenant, id, { amount: '1.00' }, 'r2'))).toMatchObject({
+      status: 'succeeded',
+    });
   });
 
   test('a key is answered 409 with Retry-After while the backend call is open', async () => {
@@ -314,7 +386,10 @@ describe('Idempotency-Key', () => {
     const body = { ...dollars, payment_method: 'gate' };
     const first = create(module, as(tenant, 'slow'), body);
     await gate.called;
-    await expect(create(module, as(tenant, 'slow'), body)).rejects.toMatchObject({ code: 'request_in_flight', retryAfterS: 3 });
+    await expect(create(module, as(tenant, 'slow'), body)).rejects.toMatchObject({
+      code: 'request_in_flight',
+      retryAfterS: 3,
+    });
     gate.open();
     expect(paymentIn(await first)).toMatchObject({ status: 'succeeded' });
     expect(await create(module, as(tenant, 'slow'), body)).toMatchObject({ status: 201, replayed: true });

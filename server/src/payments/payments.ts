@@ -1,4 +1,10 @@
-import { commitAnswer, refuseOnce, storedAnswer, type Answer, type GivenAnswer } from '../journal/idempotency.ts';
+import {
+  commitAnswer,
+  refuseOnce,
+  storedAnswer,
+  type Answer,
+  type GivenAnswer,
+} from '../journal/idempotency.ts';
 import { appendRefusal, getEntryOf } from '../journal/journal.ts';
 import type { Context } from '../lib/caller.ts';
 import type { Json } from '../lib/canonical.ts';
@@ -49,11 +55,17 @@ export const create = async (
     const connector = connectorFor(module, terms.mode, paymentMethod);
     const feeMinor = feeOf(terms, amountMinor, body.currency);
     const customerId = await module.customerOf(context, body);
-    const draft = draftPayment(context, terms, body, { amountMinor, paymentMethod, connector: connector.name, customerId });
+    const draft = draftPayment(context, terms, body, {
+      amountMinor,
+      paymentMethod,
+      connector: connector.name,
+      customerId,
+    });
     const accounts = await paymentAccounts(module, context, draft);
     const capture = body.capture ?? true;
     if (!connector.internal) return createOutside(module, request, draft, { feeMinor, capture });
-    if (capture) return createInBatch(module, request, draft, charged(draft, feeMinor, { now: context.now, accounts }));
+    if (capture)
+      return createInBatch(module, request, draft, charged(draft, feeMinor, { now: context.now, accounts }));
     return commitAnswer(module.db, request, async (tx) => {
       const effect = authorised(draft, { now: context.now, accounts });
       return changed(201, await applyEffect(tx, context, { payment: draft }, accounts, effect));
@@ -71,7 +83,8 @@ export const capture = async (
   const terms = await module.termsOf(context.tenantId);
   return change(module, { context, key, terms, name: 'payments.capture' }, { id, body }, (payment) => {
     if (!can.capture(payment.state)) throw wrongState(payment, 'captured', 'requires_capture');
-    const amountMinor = body.amount === undefined ? payment.amountMinor : parseAmount(body.amount, payment.currency);
+    const amountMinor =
+      body.amount === undefined ? payment.amountMinor : parseAmount(body.amount, payment.currency);
     if (amountMinor > payment.amountMinor) throw tooLarge('captured', payment, payment.amountMinor);
     const feeMinor = feeOf(terms, amountMinor, payment.currency);
     return {
@@ -85,7 +98,11 @@ export const capture = async (
 };
 
 /** Cancels an authorised payment and releases its money. @throws AppError `invalid_state` … */
-export const cancel = async (module: PaymentsModule, { context, key }: Write, id: Id<'payment'>): Promise<GivenAnswer> => {
+export const cancel = async (
+  module: PaymentsModule,
+  { context, key }: Write,
+  id: Id<'payment'>,
+): Promise<GivenAnswer> => {
   const terms = await module.termsOf(context.tenantId);
   return change(module, { context, key, terms, name: 'payments.cancel' }, { id, body: {} }, (payment) => {
     if (!can.cancel(payment.state)) throw wrongState(payment, 'canceled', 'requires_capture');
@@ -161,7 +178,9 @@ const change = async (
       const effect = isInternal ? planned.inBooks(accounts) : planned.outside(accounts);
       const applied = await applyEffect(tx, context, before, accounts, effect);
       const entry =
-        name === refundRest ? (applied.payment ?? (await getEntryOf(tx, payment))) : (applied.refund ?? applied.payment);
+        name === refundRest
+          ? (applied.payment ?? (await getEntryOf(tx, payment)))
+          : (applied.refund ?? applied.payment);
       if (isInternal) return answered(name === 'payments.refund' ? 201 : 200, entry);
       claimed = operationOf(module, { context, key, name }, payment, planned);
       await insertOperation(tx, claimed, context.now);
@@ -254,10 +273,17 @@ const failureOf = ({ entry }: Answer): string | undefined => {
 const takenBy = (module: PaymentsModule, payment: Payment): Connector => {
   const connector = module.connectors.get(payment.connector);
   if (connector) return connector;
-  throw new AppError('no_connector', `The payment backend "${payment.connector}" of this payment is not configured.`);
+  throw new AppError(
+    'no_connector',
+    `The payment backend "${payment.connector}" of this payment is not configured.`,
+  );
 };
 
-const paymentAccounts = (module: PaymentsModule, context: Context, payment: Payment): Promise<PaymentAccounts> => {
+const paymentAccounts = (
+  module: PaymentsModule,
+  context: Context,
+  payment: Payment,
+): Promise<PaymentAccounts> => {
   const { tenantId, currency, connector } = payment;
   return openPaymentAccounts(module.db, module.accounts, { tenantId, currency, connector }, context.now);
 };
@@ -292,7 +318,8 @@ const operationOf = (
   callUntil: new Date(context.now.getTime() + module.connectorTimeoutMs + settleGraceMs),
 });
 
-const changed = (status: number, { payment }: { payment?: Answer['entry'] }): Answer => answered(status, payment);
+const changed = (status: number, { payment }: { payment?: Answer['entry'] }): Answer =>
+  answered(status, payment);
 
 const answered = (status: number, entry: Answer['entry'] | undefined): Answer => {
   if (!entry) throw new Error('a write without a journal entry');

@@ -23,7 +23,11 @@ export const openPaymentAccounts = async (
 ): Promise<PaymentAccounts> => {
   const { tenantId, currency, connector } = key;
   return {
-    external: await accounts.open(db, { tenantId, currency, code: `external:${connector}`, nonNegative: false }, now),
+    external: await accounts.open(
+      db,
+      { tenantId, currency, code: `external:${connector}`, nonNegative: false },
+      now,
+    ),
     payable: await accounts.open(db, { tenantId, currency, code: 'payable', nonNegative: true }, now),
     fees: await accounts.open(db, { tenantId, currency, code: 'fees', nonNegative: true }, now),
   };
@@ -40,7 +44,10 @@ export const feeOf = (terms: FeeTerms, amountMinor: bigint, currency: string): b
   const share = (amountMinor * BigInt(terms.feeBasisPoints) + 5_000n) / 10_000n;
   const fee = share + (terms.feeFixed[currency] ?? 0n);
   if (fee > amountMinor) {
-    throw new AppError('fee_exceeds_amount', "This vendor's fee is more than the amount. Use a larger amount.");
+    throw new AppError(
+      'fee_exceeds_amount',
+      "This vendor's fee is more than the amount. Use a larger amount.",
+    );
   }
   return fee;
 };

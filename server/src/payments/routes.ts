@@ -42,7 +42,8 @@ type Dependencies = {
 };
 
 const tags = ['Payments'];
-const unknownOutcome = '202 means that the backend has not said yet: the outcome is unknown, and nothing is charged a second time.';
+const unknownOutcome =
+  '202 means that the backend has not said yet: the outcome is unknown, and nothing is charged a second time.';
 
 const sandboxTable = Object.entries(sandboxCases)
   .map(([name, { says }]) => `| \`sandbox:${name}\` | ${says} |`)
@@ -60,7 +61,10 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
     app.post(
       '/payments',
       {
-        config: { requires: 'developer', errors: [...writeErrors, 'no_connector', 'fee_exceeds_amount', 'balance_overflow'] },
+        config: {
+          requires: 'developer',
+          errors: [...writeErrors, 'no_connector', 'fee_exceeds_amount', 'balance_overflow'],
+        },
         schema: {
           operationId: 'createPayment',
           tags,
@@ -128,7 +132,10 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
     app.post(
       '/payments/:id/capture',
       {
-        config: { requires: 'developer', errors: [...writeErrors, 'invalid_state', 'amount_too_large', 'fee_exceeds_amount'] },
+        config: {
+          requires: 'developer',
+          errors: [...writeErrors, 'invalid_state', 'amount_too_large', 'fee_exceeds_amount'],
+        },
         preValidation: absentBodyIsEmpty,
         schema: {
           operationId: 'capturePayment',
@@ -192,7 +199,10 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
       async (request, reply) => {
         refuseCardNumbers({ reason: request.body.reason });
         const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
-        const answer = await refund(module, write, request.params.id, { body: request.body, name: refundRest });
+        const answer = await refund(module, write, request.params.id, {
+          body: request.body,
+          name: refundRest,
+        });
         return sendAnswer(reply, answer, await paymentReply(write.context.tenantId, answer));
       },
     );
@@ -226,7 +236,10 @@ const refundRoutes =
       async (request, reply) => {
         refuseCardNumbers({ reason: request.body.reason });
         const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
-        const answer = await refund(module, write, request.params.id, { body: request.body, name: 'payments.refund' });
+        const answer = await refund(module, write, request.params.id, {
+          body: request.body,
+          name: 'payments.refund',
+        });
         return sendAnswer(reply, answer, answer.entry.snapshot);
       },
     );
@@ -250,8 +263,16 @@ const refundRoutes =
         const { tenantId } = request.caller;
         const payment = await getPayment(module.db, tenantId, request.params.id);
         const after = decodeCursor(cursor, Type.Tuple([idOf('refund')]))?.[0];
-        const rows = await listRefunds(module.db, { tenantId, paymentId: payment.id }, { after, limit: limit + 1 });
-        return pageOf(rows, { limit, positionOf: ({ id }) => [id], render: (row) => refundSnapshot(payment, row) });
+        const rows = await listRefunds(
+          module.db,
+          { tenantId, paymentId: payment.id },
+          { after, limit: limit + 1 },
+        );
+        return pageOf(rows, {
+          limit,
+          positionOf: ({ id }) => [id],
+          render: (row) => refundSnapshot(payment, row),
+        });
       },
     );
 
@@ -265,7 +286,10 @@ const refundRoutes =
           summary: 'Get a refund',
           description: 'The refund as it is now.',
           params: Type.Object(
-            { ...idParams('payment').properties, refund_id: idOf('refund', { description: 'Id of the refund.' }) },
+            {
+              ...idParams('payment').properties,
+              refund_id: idOf('refund', { description: 'Id of the refund.' }),
+            },
             { 'x-noun': 'refund' },
           ),
           response: { 200: RefundSnapshot },
@@ -280,7 +304,12 @@ const refundRoutes =
     );
   };
 
-const writeErrors = ['idempotency_key_required', 'idempotency_key_reused', 'request_in_flight', 'overloaded'] as const;
+const writeErrors = [
+  'idempotency_key_required',
+  'idempotency_key_reused',
+  'request_in_flight',
+  'overloaded',
+] as const;
 const refundErrors = [...writeErrors, 'invalid_state', 'amount_too_large', 'insufficient_funds'] as const;
 
 /** Fills in who paid. Personal data is added when an answer is sent; what is stored holds the customer's id. */
@@ -312,7 +341,8 @@ const filterOf = (query: Query) => {
   }
   const amount = (text: string | undefined, field: string): bigint | undefined =>
     text === undefined || currency === undefined ? undefined : parseAmount(text, currency, field);
-  const time = (text: string | undefined): Date | undefined => (text === undefined ? undefined : new Date(text));
+  const time = (text: string | undefined): Date | undefined =>
+    text === undefined ? undefined : new Date(text);
   return {
     status: query.status,
     currency,

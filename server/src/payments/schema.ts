@@ -96,12 +96,15 @@ export const CreatePaymentBody = Type.Object(
         maxLength: 64,
         pattern: '^[a-z0-9_]+(:[a-z0-9_]+)?$',
         'x-expected': 'a payment method such as "book" or "sandbox:approve"',
-        description: 'How it is paid. In test mode `book`, the default, or `sandbox:<case>`: see the table of cases.',
+        description:
+          'How it is paid. In test mode `book`, the default, or `sandbox:<case>`: see the table of cases.',
         examples: ['book'],
       }),
     ),
     capture: Type.Optional(
-      Type.Boolean({ description: '`false` only authorises: capture or cancel it later. `true` unless told.' }),
+      Type.Boolean({
+        description: '`false` only authorises: capture or cancel it later. `true` unless told.',
+      }),
     ),
     metadata: Type.Optional(metadata()),
   },
@@ -145,7 +148,10 @@ export const ListPaymentsQuery = listQuery({
 export const ListRefundsQuery = listQuery({});
 
 const nullable = <Schema extends TSchema>(schema: Schema) => Type.Union([schema, Type.Null()]);
-const Mode = Type.Enum(['test', 'live'], { description: 'Money of test mode is no money.', examples: ['test'] });
+const Mode = Type.Enum(['test', 'live'], {
+  description: 'Money of test mode is no money.',
+  examples: ['test'],
+});
 const FailureOf = nullable(Type.Enum(failureCodes, { description: 'Why the backend declined.' }));
 
 /** A payment without personal data: the snapshot of its journal entries. */
@@ -161,7 +167,10 @@ export const PaymentSnapshot = Type.Object({
   amount_captured_minor: amountMinorOutput({ examples: ['10000'] }),
   amount_refunded: amountOutput({ examples: ['0.00'] }),
   amount_refunded_minor: amountMinorOutput({ examples: ['0'] }),
-  fee: amountOutput({ description: 'What the platform kept, less what refunds returned.', examples: ['0.00'] }),
+  fee: amountOutput({
+    description: 'What the platform kept, less what refunds returned.',
+    examples: ['0.00'],
+  }),
   fee_minor: amountMinorOutput({ examples: ['0'] }),
   reference: nullable(freeText(128)),
   description: nullable(freeText(500)),

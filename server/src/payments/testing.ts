@@ -15,7 +15,10 @@ import { createPaymentWriter } from './writer.ts';
 export const testNow = '2026-01-16T12:00:00.000Z';
 
 /** A payments module on a test database, with terms that a test may change. */
-export const testPayments = (database: { db: Db; connection: ConnectionOptions }, connectors: Connector[] = []) => {
+export const testPayments = (
+  database: { db: Db; connection: ConnectionOptions },
+  connectors: Connector[] = [],
+) => {
   const clock = manualClock(testNow);
   const pipeline = openPipeline(database.connection, { name: 'test-writer' });
   const terms: TenantTerms = {
@@ -56,5 +59,7 @@ export const contextFor = (tenantId: number, now: Date | string = testNow, mode:
 });
 
 /** The snapshot that an answer is made of, as a payment. */
-export const paymentIn = (answer: GivenAnswer) => answer.entry.snapshot as PaymentSnapshot & { id: Id<'payment'> };
-export const refundIn = (answer: GivenAnswer) => answer.entry.snapshot as RefundSnapshot & { id: Id<'refund'> };
+export const paymentIn = (answer: GivenAnswer) =>
+  answer.entry.snapshot as PaymentSnapshot & { id: Id<'payment'> };
+export const refundIn = (answer: GivenAnswer) =>
+  answer.entry.snapshot as RefundSnapshot & { id: Id<'refund'> };

@@ -45,7 +45,9 @@ const countOf = async (tenant: number): Promise<number> => {
 };
 
 const verified = async (): Promise<string[]> =>
-  [...(await verifyLedger(database.db)), ...(await verifyPayments(database.db))].flatMap(({ difference }) => difference ?? []);
+  [...(await verifyLedger(database.db)), ...(await verifyPayments(database.db))].flatMap(
+    ({ difference }) => difference ?? [],
+  );
 
 describe('one batch', () => {
   test('duplicates, replays, other bodies, overflow and poison each get their own right answer', async () => {
@@ -95,7 +97,10 @@ describe('one batch', () => {
     const tenants = Array.from({ length: 30 }, newTenant);
     // Opening accounts takes its time; afterwards requests arrive in the order in which they were sent.
     await sendTogether(tenants.map((tenant) => ({ tenant })));
-    const attempts = Array.from({ length: 300 }, (_, index) => ({ tenant: tenants[index % 30] ?? 0, key: `k${index % 150}` }));
+    const attempts = Array.from({ length: 300 }, (_, index) => ({
+      tenant: tenants[index % 30] ?? 0,
+      key: `k${index % 150}`,
+    }));
     const outcomes = await sendTogether(attempts);
     expect(outcomes.filter((outcome) => outcome === 'created')).toHaveLength(150);
     expect(outcomes.slice(0, 150).every((outcome) => outcome === 'created')).toBe(true);
@@ -118,7 +123,9 @@ describe('one batch', () => {
     for (let round = 0; round < 15; round += 1) {
       const keys = Array.from({ length: 250 }, (_, index) => `r${round}-${index}`);
       await Promise.all(
-        keys.map((key) => create(onOneSession, { context: contextFor(tenant), key }, { amount: '1.00', currency: 'USD' })),
+        keys.map((key) =>
+          create(onOneSession, { context: contextFor(tenant), key }, { amount: '1.00', currency: 'USD' }),
+        ),
       );
     }
     const { rows } = await client.query<{ table: string; read: bigint }>(
@@ -143,10 +150,17 @@ describe('any operations of many tenants', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(operation, { minLength: 5, maxLength: 40 }), async (operations) => {
         const tenants = [newTenant(), newTenant(), newTenant()];
-        const paid = await create(module, { context: contextFor(tenants[0] ?? 0), key: undefined }, { amount: '5.00', currency: 'USD' });
+        const paid = await create(
+          module,
+          { context: contextFor(tenants[0] ?? 0), key: undefined },
+          { amount: '5.00', currency: 'USD' },
+        );
         await Promise.allSettled(
           operations.map(({ tenant, kind, amount: value, key }) => {
-            const write = { context: contextFor(tenants[tenant] ?? 0), key: key === undefined ? undefined : `key-${key}` };
+            const write = {
+              context: contextFor(tenants[tenant] ?? 0),
+              key: key === undefined ? undefined : `key-${key}`,
+            };
             const body = { amount: value, currency: 'USD' };
             if (kind === 'refund') {
               return refund(module, { ...write, context: contextFor(tenants[0] ?? 0) }, paymentIn(paid).id, {

@@ -83,10 +83,14 @@ const retried = async <T>(run: () => Promise<T>, attemptsLeft = 3): Promise<T> =
     const code = sqlStateOf(error);
     if (attemptsLeft > 1 && (code === '40001' || code === '40P01')) return retried(run, attemptsLeft - 1);
     if (isDatabaseGone(error)) {
-      throw new AppError('unavailable', 'The database is not available. Repeat the request with the same key.', {
-        cause: error,
-        retryAfterS: 1,
-      });
+      throw new AppError(
+        'unavailable',
+        'The database is not available. Repeat the request with the same key.',
+        {
+          cause: error,
+          retryAfterS: 1,
+        },
+      );
     }
     throw error;
   }

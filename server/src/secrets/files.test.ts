@@ -48,7 +48,7 @@ describe('an encrypted file of secrets', () => {
     const made: string[] = [];
     for (const value of ['one', 'two', 'three', 'four'])
       made.push(await source.write(path, new Secret(value)));
-    expect((await source.versions(path)).map(({ version }) => version)).toEqual(made.slice(1).reverse());
+    expect((await source.versions(path)).map(({ version }) => version)).toEqual(made.slice(1).toReversed());
     expect((await source.read(path))?.value.reveal()).toBe('four');
     expect((await source.read(path, made[1]))?.value.reveal()).toBe('two');
     expect(await source.read(path, made[0])).toBeUndefined();

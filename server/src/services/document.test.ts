@@ -5,11 +5,15 @@ import { rootDirectory } from '../lib/config/config.ts';
 import { lint } from '../lib/openapi/lint.testing.ts';
 import { documentFile, makeDocument, publishedDocument } from './document.ts';
 
-const { version } = JSON.parse(readFileSync(join(rootDirectory, 'package.json'), 'utf8')) as { version: string };
+const { version } = JSON.parse(readFileSync(join(rootDirectory, 'package.json'), 'utf8')) as {
+  version: string;
+};
 
 describe('the OpenAPI document', () => {
   test('is the kept contract; after a change: npm run api-document', async () => {
-    expect(JSON.parse(JSON.stringify(await makeDocument(version)))).toEqual(JSON.parse(readFileSync(documentFile, 'utf8')));
+    expect(JSON.parse(JSON.stringify(await makeDocument(version)))).toEqual(
+      JSON.parse(readFileSync(documentFile, 'utf8')),
+    );
   });
 
   test('passes Spectral with its OWASP rules', async () => {

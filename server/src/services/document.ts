@@ -27,7 +27,10 @@ const tags = [
 
 /** The kept contract, with the address and environment of this installation. */
 export const publishedDocument = ({ publicUrl, env }: { publicUrl: string; env: string }): object => {
-  const document = JSON.parse(readFileSync(documentFile, 'utf8')) as { info: { contact: object }; servers: object[] };
+  const document = JSON.parse(readFileSync(documentFile, 'utf8')) as {
+    info: { contact: object };
+    servers: object[];
+  };
   document.info.contact = { ...document.info.contact, url: publicUrl };
   const servers = document.servers.map((server) => ({
     ...server,

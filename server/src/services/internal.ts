@@ -43,8 +43,10 @@ export const internalRoutes =
       }),
     );
 
-    app.get('/revocations', { ...internal, config: asked, schema: { ...internal.schema, ...Since } }, async ({ query }) =>
-      directory.revocationsSince(query.since),
+    app.get(
+      '/revocations',
+      { ...internal, config: asked, schema: { ...internal.schema, ...Since } },
+      async ({ query }) => directory.revocationsSince(query.since),
     );
 
     app.post(

@@ -65,7 +65,8 @@ const termsOf = (db: Db, clock: Clock): PaymentsModule['termsOf'] => {
   return (tenantId) =>
     known.through(String(tenantId), async () => {
       const settings = await findTenantSettings(db, tenantId);
-      if (!settings) throw new AppError('vendor_required', 'Name the vendor to act for in the header Florin-Vendor.');
+      if (!settings)
+        throw new AppError('vendor_required', 'Name the vendor to act for in the header Florin-Vendor.');
       return { ...settings, feeFixed: Object.fromEntries(settings.feeFixedMinor) };
     });
 };

@@ -34,7 +34,11 @@ export const moduleRoutes = (parts: CoreParts): readonly FastifyPluginAsync[] =>
   vendorRoutes(parts),
   apiKeyRoutes(parts),
   customerRoutes({ ...parts, keys: parts.customerKeys }),
-  paymentRoutes({ module: parts.payments, clock: parts.clock, describeCustomers: describer(parts.db, parts.customerKeys) }),
+  paymentRoutes({
+    module: parts.payments,
+    clock: parts.clock,
+    describeCustomers: describer(parts.db, parts.customerKeys),
+  }),
   ledgerRoutes(parts),
   auditRoutes(parts),
 ];
@@ -69,11 +73,15 @@ export const mountCore = (app: App, parts: CoreParts, events: SecurityEvents): v
  */
 const requireKey = async ({ termsOf }: PaymentsModule, request: FastifyRequest): Promise<void> => {
   const { caller, routeOptions } = request;
-  if (request.method === 'GET' || request.method === 'HEAD' || idempotencyKeyOf(request) !== undefined) return;
+  if (request.method === 'GET' || request.method === 'HEAD' || idempotencyKeyOf(request) !== undefined)
+    return;
   if (caller.tenantId === platformTenantId || routeOptions.config.platformOnly === true) return;
   const { idempotencyRequired } = await termsOf(caller.tenantId);
   if (!idempotencyRequired) return;
-  throw new AppError('idempotency_key_required', 'This vendor requires an Idempotency-Key header on every write.');
+  throw new AppError(
+    'idempotency_key_required',
+    'This vendor requires an Idempotency-Key header on every write.',
+  );
 };
 
 /** One route as it was registered. */

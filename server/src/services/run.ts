@@ -118,8 +118,14 @@ const mountPublic = (app: App, { config, clock, metrics }: Parts, probes: Probes
   app.register(healthRoutes({ probes, clock }));
   app.register(apiHealthRoutes({ probes, clock }));
   app.register(metricsRoutes({ metrics, token: config.metrics.token }));
-  app.register(documentationRoutes({ document: () => publishedDocument({ publicUrl: config.server.publicUrl, env: config.env }) }));
-  app.get('/', { config: { requires: 'public' }, schema: { hide: true } }, async (_, reply) => reply.redirect('/docs'));
+  app.register(
+    documentationRoutes({
+      document: () => publishedDocument({ publicUrl: config.server.publicUrl, env: config.env }),
+    }),
+  );
+  app.get('/', { config: { requires: 'public' }, schema: { hide: true } }, async (_, reply) =>
+    reply.redirect('/docs'),
+  );
 };
 
 type Service = { app: App; host: string; port: number; close(): Promise<void> };
@@ -140,7 +146,8 @@ const run = async (parts: Parts, probes: Probes, service: Service): Promise<Runn
     listening.push(main);
     const internal = await startInternal(parts, probes);
     if (internal) listening.push(internal);
-    if (config.server.redirectPort !== undefined) listening.push(await redirect(parts, config.server.redirectPort));
+    if (config.server.redirectPort !== undefined)
+      listening.push(await redirect(parts, config.server.redirectPort));
     log.info('All services initialized');
     return { urls: urlsOf(config, main, internal), reload: () => reload(parts, app), stop };
   } catch (error) {
@@ -178,7 +185,11 @@ const startInternal = async (parts: Parts, probes: Probes): Promise<Listening | 
 const redirect = ({ config: { server }, log, clock }: Parts, port: number): Promise<Listening> =>
   startRedirect({ host: server.host, port, httpsPort: server.port, limits: server, log, clock });
 
-const urlsOf = (config: Config, main: Listening, internal: Listening | undefined): Record<string, string> => ({
+const urlsOf = (
+  config: Config,
+  main: Listening,
+  internal: Listening | undefined,
+): Record<string, string> => ({
   ...(config.service === 'sapi'
     ? { sapi: `http://${main.host}:${main.port}` }
     : { api: `${config.server.publicUrl}/api/v1`, documentation: `${config.server.publicUrl}/docs` }),

@@ -39,12 +39,24 @@ export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'c
   const clock = manualClock('2026-11-22T08:00:00Z');
   const folder = await mkdtemp(join(tmpdir(), 'florin-secrets-'));
   const master = keyFrom(masterKey);
-  const secrets: SecretSource = fileSecrets({ file: join(folder, 'secrets'), master: { current: master }, clock });
+  const secrets: SecretSource = fileSecrets({
+    file: join(folder, 'secrets'),
+    master: { current: master },
+    clock,
+  });
   await seedDemo({ db, secrets, clock }, 'test');
   const customerKeys = openCustomerKeys({ masterKey }, { clock });
   const metrics = createMetrics({ process: false });
   const { log, lines } = memoryLog();
-  const payments = openPayments({ db, connection, customerKeys, connectorTimeoutMs: 200, clock, log, metrics });
+  const payments = openPayments({
+    db,
+    connection,
+    customerKeys,
+    connectorTimeoutMs: 200,
+    clock,
+    log,
+    metrics,
+  });
   return {
     db,
     clock,
@@ -69,7 +81,10 @@ export type TestParts = Awaited<ReturnType<typeof testParts>>;
 export type TestApi = AsyncDisposable & { url: string; edge: Edge; routes: readonly RouteRow[] };
 
 /** Edge and core in one process. */
-export const oneProcess = async (parts: TestParts, changes: Partial<ReturnType<typeof testConfig>> = {}): Promise<TestApi> => {
+export const oneProcess = async (
+  parts: TestParts,
+  changes: Partial<ReturnType<typeof testConfig>> = {},
+): Promise<TestApi> => {
   const config = { ...testConfig(), ...changes };
   const app = buildServer({ ...parts, config, name: 'api' });
   const routes = routeTable(app);
@@ -79,7 +94,10 @@ export const oneProcess = async (parts: TestParts, changes: Partial<ReturnType<t
 };
 
 /** Edge and core as two servers that meet over HTTP only. */
-export const twoProcesses = async (parts: TestParts, changes: Partial<ReturnType<typeof testConfig>> = {}): Promise<TestApi> => {
+export const twoProcesses = async (
+  parts: TestParts,
+  changes: Partial<ReturnType<typeof testConfig>> = {},
+): Promise<TestApi> => {
   const sapi = buildSapi({ ...parts, config: { ...testConfig(), ...changes } });
   const routes = routeTable(sapi);
   const sapiUrl = await listen(sapi);
@@ -104,7 +122,10 @@ export type Answer = { status: number; headers: Headers; body: Record<string, un
 type RequestOptions = { method?: string; headers?: Record<string, string>; json?: unknown };
 
 /** Sends one request and reads its JSON answer. */
-export const send = async (url: string, { method = 'GET', headers = {}, json }: RequestOptions = {}): Promise<Answer> => {
+export const send = async (
+  url: string,
+  { method = 'GET', headers = {}, json }: RequestOptions = {},
+): Promise<Answer> => {
   const body = json === undefined ? {} : { body: JSON.stringify(json) };
   const type = json === undefined ? {} : { 'content-type': 'application/json' };
   const response = await fetch(url, { method, headers: { ...type, ...headers }, ...body });

@@ -76,7 +76,8 @@ export const refuseDemo = async (
   for (const { slug, client_id: id, client_secret: secret } of demo.vendors) {
     const vendor = await findVendor(db, { slug });
     const stored = vendor?.enabled ? await secrets.read(clientSecretPath(slug)) : undefined;
-    if (stored?.value.reveal() === secret) found.push(`the client ${id} has its demo secret (florin vendor disable ${slug})`);
+    if (stored?.value.reveal() === secret)
+      found.push(`the client ${id} has its demo secret (florin vendor disable ${slug})`);
   }
   if (found.length > 0) throw new Error(`Demo credentials are refused in ${env}: ${found.join('; ')}.`);
 };

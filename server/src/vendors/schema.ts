@@ -33,7 +33,11 @@ const FeeBasisPoints = Type.Integer({
 });
 const FeeFixed = Type.Record(
   Type.String({ pattern: '^[A-Z]{3}$' }),
-  Type.String({ maxLength: 15, pattern: '^[0-9]{1,15}$', 'x-expected': 'minor units, a string of digits such as "30"' }),
+  Type.String({
+    maxLength: 15,
+    pattern: '^[0-9]{1,15}$',
+    'x-expected': 'minor units, a string of digits such as "30"',
+  }),
   {
     maxProperties: 200,
     description: 'Fee of a payment on top, in minor units per currency.',

@@ -65,7 +65,12 @@ export const timeOutput = (options: TSchemaOptions = {}) =>
 
 /** How often an object changed, from 1: its version, which is also the sequence of its events. */
 export const versionOutput = (options: TSchemaOptions = {}) =>
-  Type.Integer({ minimum: 1, maximum: 2_147_483_647, description: 'Counts the changes, from 1.', ...options });
+  Type.Integer({
+    minimum: 1,
+    maximum: 2_147_483_647,
+    description: 'Counts the changes, from 1.',
+    ...options,
+  });
 
 /** A time as a caller writes it, RFC 3339: `2026-11-22T08:00:00Z`, with or without fractions, any offset. */
 export const timeInput = (options: TSchemaOptions = {}) =>

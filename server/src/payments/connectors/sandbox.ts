@@ -3,10 +3,19 @@ import { invalidField } from '../../lib/errors.ts';
 import type { FailureCode } from '../schema.ts';
 import type { Connector, ConnectorCall, ConnectorResult, OperationKind } from './connector.ts';
 
-type Step = 'approve' | 'approve_slowly' | 'approve_twice' | 'hang_after_charging' | 'hang_before_charging' | FailureCode;
+type Step =
+  | 'approve'
+  | 'approve_slowly'
+  | 'approve_twice'
+  | 'hang_after_charging'
+  | 'hang_before_charging'
+  | FailureCode;
 type Case = { says: string; steps: Partial<Record<OperationKind, Step>> };
 
-const declines = (failureCode: FailureCode, says: string): Case => ({ says, steps: { authorise: failureCode } });
+const declines = (failureCode: FailureCode, says: string): Case => ({
+  says,
+  steps: { authorise: failureCode },
+});
 
 /** Every test payment method `sandbox:<case>` and what it does. A step that is not named approves. */
 export const sandboxCases: Readonly<Record<string, Case>> = {
@@ -17,7 +26,10 @@ export const sandboxCases: Readonly<Record<string, Case>> = {
   decline_do_not_honor: declines('do_not_honor', 'Declines without a reason.'),
   decline_suspected_fraud: declines('suspected_fraud', 'Declines: the issuer suspects fraud.'),
   decline_limit_exceeded: declines('limit_exceeded', "Declines: over the payer's limit."),
-  decline_backend_error: declines('backend_error', 'Declines: the backend says it failed and charged nothing.'),
+  decline_backend_error: declines(
+    'backend_error',
+    'Declines: the backend says it failed and charged nothing.',
+  ),
   capture_declined: { says: 'Authorises, then declines the capture.', steps: { capture: 'do_not_honor' } },
   refund_declined: { says: 'Charges, then declines refunds.', steps: { refund: 'backend_error' } },
   timeout_after_charging: {
@@ -28,8 +40,14 @@ export const sandboxCases: Readonly<Record<string, Case>> = {
     says: 'Never answers and never charges. Asked later, it says so.',
     steps: { authorise: 'hang_before_charging' },
   },
-  refund_timeout: { says: 'Charges; a refund happens but is never answered.', steps: { refund: 'hang_after_charging' } },
-  duplicate_answer: { says: 'Approves and delivers its answer twice.', steps: { authorise: 'approve_twice' } },
+  refund_timeout: {
+    says: 'Charges; a refund happens but is never answered.',
+    steps: { refund: 'hang_after_charging' },
+  },
+  duplicate_answer: {
+    says: 'Approves and delivers its answer twice.',
+    steps: { authorise: 'approve_twice' },
+  },
 };
 
 /** @throws AppError `invalid_request` naming `payment_method` when the case does not exist */
