@@ -73,14 +73,7 @@ describe('code', () => {
       if (!asserts.test(bare) || knowsLess.test(line)) return false;
       return !lines.slice(Math.max(0, index - 3), index + 1).some((near) => /\/\/|^\s*\/?\*/.test(near));
     };
-    // Older than this rule.
-    const exceptions = [
-      'server/src/lib/config/print.ts',
-      'server/src/lib/database.ts',
-      'server/src/lib/redact.ts',
-    ];
-    const found = linesWith(product, isUnexplained);
-    expect(found.filter((place) => !exceptions.some((path) => place.startsWith(`${path}:`)))).toEqual([]);
+    expect(linesWith(product, isUnexplained)).toEqual([]);
   });
 
   test('every test file expects something', () => {

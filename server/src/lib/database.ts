@@ -133,6 +133,7 @@ export const openPipeline = (connection: ConnectionOptions, options: { name: str
     const connecting = (current ??= connect());
     try {
       const result = await connecting.client.query({ name, text, values });
+      // The caller wrote the statement and names what its rows are.
       return result.rows as Row[];
     } catch (error) {
       throw connecting.failure ?? error;
@@ -214,4 +215,5 @@ const getTypeParser = ((oid: number, format: 'text' | 'binary' = 'text'): Parser
     return (value) => parseTexts(value).map((item) => (item === null ? null : BigInt(item)));
   if (oid === oids.date) return (value) => value;
   return parserOf(oid, 'text');
+  // It answers to all overloads of pg's function.
 }) as typeof pg.types.getTypeParser;

@@ -36,6 +36,7 @@ const suspicious = new RegExp(
 export const redactLine = (line: string): string => {
   if (!suspicious.test(line)) return line;
   try {
+    // See `Reviver`.
     return `${JSON.stringify(JSON.parse(line, redactMember as Reviver))}\n`;
   } catch {
     return redactText(line);
@@ -57,12 +58,14 @@ const redactMember = (key: string, value: unknown, { source }: { source?: string
   if (secretKey.test(key)) return redacted;
   if (typeof value === 'string') return redactText(value);
   if (typeof value === 'number') return redactNumber(value, source ?? String(value));
+  // JSON has no other kind of value left.
   return Array.isArray(value) ? value : redactKeys(value as object);
 };
 
 /** A number too large for JavaScript stays as it was written. */
 const redactNumber = (value: number, source: string): unknown => {
   if (hasCardNumber(source)) return redacted;
+  // `JSON.rawJSON` is newer than the types.
   return String(value) === source
     ? value
     : (JSON as unknown as { rawJSON(text: string): unknown }).rawJSON(source);

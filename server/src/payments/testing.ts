@@ -1,3 +1,4 @@
+import { sql } from 'kysely';
 import { pino } from 'pino';
 import type { Context, Mode } from '../lib/caller.ts';
 import { manualClock } from '../lib/clock.ts';
@@ -58,8 +59,18 @@ export const contextFor = (tenantId: number, now: Date | string = testNow, mode:
   now: new Date(now),
 });
 
-/** The snapshot that an answer is made of, as a payment. */
+/** The balances of a tenant by account: `posted/pending/reserved` in minor units. */
+export const balancesOf = async (db: Db, tenantId: number): Promise<Record<string, string>> => {
+  const { rows } = await sql<{ code: string; posted: bigint; pending: bigint; reserved: bigint }>`
+    select code, posted, pending, reserved from ledger.accounts where tenant_id = ${tenantId}
+  `.execute(db);
+  return Object.fromEntries(rows.map((row) => [row.code, `${row.posted}/${row.pending}/${row.reserved}`]));
+};
+
+/** The payment of an answer: entries of payments carry their snapshot, see `apply.ts`. */
 export const paymentIn = (answer: GivenAnswer) =>
   answer.entry.snapshot as PaymentSnapshot & { id: Id<'payment'> };
+
+/** The refund of an answer: entries of refunds carry their snapshot too. */
 export const refundIn = (answer: GivenAnswer) =>
   answer.entry.snapshot as RefundSnapshot & { id: Id<'refund'> };

@@ -31,6 +31,7 @@ export const tableOf = (effective: readonly EffectiveSetting[]): string => {
 export const textOf = (value: unknown): string => {
   if (value === null || value === undefined) return '-';
   if (Array.isArray(value)) return value.length === 0 ? '(none)' : value.join(',');
+  // Settings are texts, numbers, flags, lists and maps, see `kinds.ts`.
   if (typeof value !== 'object') return `${value as string | number | boolean}`;
   const pairs = Object.entries(value).map(([name, one]) => `${name}=${String(one)}`);
   return pairs.length === 0 ? '(none)' : pairs.join(',');
