@@ -1,8 +1,9 @@
 import { sql, type RawBuilder } from 'kysely';
 import type { Json } from '../lib/canonical.ts';
 import type { Db } from '../lib/database.ts';
-import { AppError } from '../lib/errors.ts';
+import { invalidField } from '../lib/errors.ts';
 import { fromUuid, idPrefixes, isId, toUuid, type Id, type IdKind } from '../lib/ids.ts';
+import { parseTime } from '../lib/time.ts';
 import type { AuditFilter, AuditLine } from './schema.ts';
 
 type AuditRow = {
@@ -32,8 +33,8 @@ export const listAudit = async (
   if (filter.actor) conditions.push(sql`actor = ${filter.actor}`);
   if (filter.result) conditions.push(sql`result = ${filter.result}`);
   if (filter.object) conditions.push(sql`object_id = ${uuidOf(filter.object)}`);
-  if (filter.from) conditions.push(sql`timestamp >= ${new Date(filter.from)}`);
-  if (filter.before) conditions.push(sql`timestamp < ${new Date(filter.before)}`);
+  if (filter.from) conditions.push(sql`timestamp >= ${parseTime(filter.from, 'from')}`);
+  if (filter.before) conditions.push(sql`timestamp < ${parseTime(filter.before, 'before')}`);
   const { rows } = await sql<AuditRow>`
     select * from audit.audit_log where ${sql.join(conditions, sql` and `)} order by id desc limit ${page.limit}
   `.execute(db);
@@ -56,11 +57,7 @@ const kinds = Object.keys(idPrefixes) as IdKind[];
 const uuidOf = (object: string): string => {
   const kind = kinds.find((each) => isId(each, object));
   if (!kind) {
-    const fault = {
-      field: 'object',
-      message: 'must be the id of an object, such as pay_01h455vb4pex5vsknk084sn02q',
-    };
-    throw new AppError('invalid_request', `${fault.field}: ${fault.message}`, { faults: [fault] });
+    throw invalidField('object', 'must be the id of an object, such as pay_01h455vb4pex5vsknk084sn02q');
   }
   return toUuid(object as Id<IdKind>); // checked above
 };

@@ -1,4 +1,4 @@
-import { AppError, type FieldFault } from './errors.ts';
+import type { FieldFault } from './errors.ts';
 
 /**
  * Whether a text holds what looks like a payment card number (PCI DSS 3.3–3.5): 13 to 19 digits, together or
@@ -21,36 +21,31 @@ export const holdsCardNumber = (text: string): boolean => {
 };
 
 /**
- * Refuses texts that hold a card number, all at once. The number itself appears in no message.
- * @param fields texts by the name of their field; one that is an object is looked at with its keys
- * @throws AppError `invalid_request`
+ * Finds the texts of a JSON value that hold a card number, each with the path of its field. The number itself is in no
+ * message: a member that is named like one is told by the object that has it.
+ * @param value nested no deeper than what was parsed from a body (`lib/http/text.ts`)
  */
-export const refuseCardNumbers = (
-  fields: Readonly<Record<string, Text | Readonly<Record<string, Text>>>>,
-): void => {
-  const faults = Object.entries(fields).flatMap(([field, value]) => faultsOf(field, value));
-  if (faults.length === 0) return;
-  throw new AppError(
-    'invalid_request',
-    faults.map(({ field, message }) => `${field}: ${message}`).join('; '),
-    { faults },
-  );
+export const cardFaults = (value: unknown, field = 'body'): FieldFault[] => {
+  if (typeof value === 'string') return holdsCardNumber(value) ? [faultAt(field)] : [];
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries(value).flatMap(([name, member]: [string, unknown]) => {
+    if (holdsCardNumber(name)) return [faultAt(field)];
+    return cardFaults(member, field === 'body' ? name : `${field}.${name}`);
+  });
 };
 
-type Text = string | null | undefined;
-
-const faultsOf = (field: string, value: Text | Readonly<Record<string, Text>>): FieldFault[] => {
-  const fault = { field, message: 'must not hold a card number; Florin stores none' };
-  if (value === null || value === undefined) return [];
-  if (typeof value === 'string') return holdsCardNumber(value) ? [fault] : [];
-  return Object.entries(value).flatMap(([name, text]) =>
-    holdsCardNumber(name) ? [fault] : faultsOf(`${field}.${name}`, text),
-  );
-};
+const faultAt = (field: string): FieldFault => ({
+  field,
+  message: 'must not hold a card number; Florin stores none',
+});
 
 const digitsMax = 19;
 const separator = /[\s._-]/;
-const digitRuns = /\d(?:[\s._-]?\d){12,}/g;
+
+// Groups of digits that touch no letter, so that the parts of a UUID are rarely taken for one. Digits in one piece count
+// wherever they stand, but after a plus sign, where a phone number has 15 at most (E.164).
+const digitRuns =
+  /(?<![\da-z+])\d(?:[\s._-]?\d){12,}(?![\da-z])|(?<![\d+])\d{13,19}(?!\d)|(?<=\+)\d{16,19}(?!\d)/gi;
 
 const schemes = new RegExp(
   [

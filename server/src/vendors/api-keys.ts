@@ -7,6 +7,7 @@ import type { Db, Tx } from '../lib/database.ts';
 import { invalidField, notFound } from '../lib/errors.ts';
 import { fromUuid, newId, toUuid, type Id } from '../lib/ids.ts';
 import { Secret } from '../lib/secret.ts';
+import { parseTime } from '../lib/time.ts';
 import * as keyStore from './api-key-store.ts';
 import type { ApiKeyJson, CreateApiKey } from './schema.ts';
 import { revoke } from './store.ts';
@@ -33,7 +34,7 @@ export const createApiKey = async (
   }: { owner: KeyOwner; body: CreateApiKey; defaultVendor?: Id<'vendor'> | undefined },
 ): Promise<GivenAnswer & { secret: Secret }> => {
   const context = { ...write.context, tenantId: owner.tenantId };
-  const expiresAt = body.expires_at === undefined ? null : new Date(body.expires_at);
+  const expiresAt = body.expires_at === undefined ? null : parseTime(body.expires_at, 'expires_at');
   // `!(… > …)` also catches what looks like a time and is none, such as a leap second.
   if (expiresAt && !(expiresAt > context.now))
     throw invalidField('expires_at', 'must be a time in the future');

@@ -1,4 +1,5 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { holdsCardNumber } from '../cards.ts';
 import type { Caller, Context, Role } from '../caller.ts';
 import type { Clock } from '../clock.ts';
 import { invalidField, type ErrorCode } from '../errors.ts';
@@ -69,6 +70,9 @@ const visibleAscii = /^[\x21-\x7e]{1,255}$/;
 export const idempotencyKeyOf = (request: FastifyRequest): string | undefined => {
   const key = request.headers['idempotency-key'];
   if (key === undefined) return undefined;
+  if (typeof key === 'string' && holdsCardNumber(key)) {
+    throw invalidField('Idempotency-Key', 'must not hold a card number; Florin stores none');
+  }
   if (typeof key === 'string' && visibleAscii.test(key)) return key;
   throw invalidField(
     'Idempotency-Key',
