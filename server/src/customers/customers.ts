@@ -4,7 +4,7 @@ import type { JournalEntry } from '../journal/entry.ts';
 import { canonicalJson, type Json } from '../lib/canonical.ts';
 import type { Context } from '../lib/caller.ts';
 import type { Key } from '../lib/crypto.ts';
-import { inTransaction, sqlStateOf, type Db, type Tx } from '../lib/database.ts';
+import { sqlStateOf, type Db, type Tx } from '../lib/database.ts';
 import { AppError } from '../lib/errors.ts';
 import { newId, type Id } from '../lib/ids.ts';
 import { openPerson, sealPerson, type CustomerKeys, type Person } from './keys.ts';
@@ -72,33 +72,33 @@ export const updateCustomer = async (
   });
 };
 
+/** A customer who pays: known, or made in the transaction of the payment, so that a refused one leaves nobody behind. */
+export type Payer = Id<'customer'> | { create(tx: Tx): Promise<Id<'customer'>> };
+
 /**
- * The customer of an email, made if the tenant has none: one email is one customer, however many payments
- * arrive at once. A name given for a known customer changes nothing.
+ * The customer of an email: one email is one customer of a tenant, however many payments arrive at once. A name given
+ * for a known customer changes nothing.
  */
-export const findOrCreateCustomer = async (
+export const payerOf = async (
   db: Db,
   keys: CustomerKeys,
   context: Context,
   { email, name }: { email: string; name?: string | undefined },
-): Promise<Id<'customer'>> => {
+): Promise<Payer> => {
   const emailIndexes = keys.emailIndexes(context.tenantId, email);
-  const find = (): Promise<Id<'customer'> | undefined> =>
-    store.findIdByEmail(db, context.tenantId, emailIndexes);
-  const known = await find();
+  const find = (on: Db | Tx) => store.findIdByEmail(on, context.tenantId, emailIndexes);
+  const known = await find(db);
   if (known) return known;
-  const draft = await drafted(keys, context, {
-    person: { email, name: name ?? null, phone: null },
-    metadata: {},
-  });
-  // A customer that was in the way of the insert may have been erased before it is looked up.
-  for (let attempt = 0; attempt < 3; attempt++) {
-    const made = await inTransaction(db, (tx) => insert(tx, context, draft));
-    if (made) return draft.customer.id;
-    const found = await find();
-    if (found) return found;
-  }
-  throw new AppError('unavailable', 'This customer is being changed. Try again.', { retryAfterS: 1 });
+  const person = { email, name: name ?? null, phone: null };
+  const draft = await drafted(keys, context, { person, metadata: {} });
+  const create = async (tx: Tx): Promise<Id<'customer'>> => {
+    if (await insert(tx, context, draft)) return draft.customer.id;
+    // Somebody else made the customer while the insert waited; this statement sees it.
+    const made = await find(tx);
+    if (made) return made;
+    throw new AppError('unavailable', 'This customer is being changed. Try again.', { retryAfterS: 1 });
+  };
+  return { create };
 };
 
 /** @throws AppError `not_found`, also for a customer of another tenant */

@@ -1,10 +1,11 @@
 import { sql } from 'kysely';
 import type { Context } from '../lib/caller.ts';
 import { manualClock } from '../lib/clock.ts';
-import type { Db } from '../lib/database.ts';
+import { inTransaction, type Db } from '../lib/database.ts';
 import { toUuid, type Id } from '../lib/ids.ts';
 import { Secret } from '../lib/secret.ts';
-import { openCustomerKeys } from './keys.ts';
+import { payerOf } from './customers.ts';
+import { openCustomerKeys, type CustomerKeys } from './keys.ts';
 
 /** Keys and clock of a test. */
 export const testKeys = () => {
@@ -55,4 +56,15 @@ export const erase = async (superuser: Db, tenantId: number, id: Id<'customer'>,
     update customers.customers set sealed = null, email_index = null, erased_at = ${at}, version = version + 1
     where tenant_id = ${tenantId} and id = ${toUuid(id)}
   `.execute(superuser);
+};
+
+/** The customer of an address, made as a payment makes it: in a transaction, if nobody has the address. */
+export const findOrCreateCustomer = async (
+  db: Db,
+  keys: CustomerKeys,
+  context: Context,
+  person: { email: string; name?: string },
+): Promise<Id<'customer'>> => {
+  const payer = await payerOf(db, keys, context, person);
+  return typeof payer === 'string' ? payer : inTransaction(db, (tx) => payer.create(tx));
 };

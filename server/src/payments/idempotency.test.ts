@@ -3,7 +3,8 @@ import type { Id } from '../lib/ids.ts';
 import { testDatabase } from '../../test/setup/database.ts';
 import type { ConnectorResult } from './connectors/connector.ts';
 import { sandbox } from './connectors/sandbox.ts';
-import { create, refund } from './payments.ts';
+import { refund } from './payments.ts';
+import { create } from './create.ts';
 import { balancesOf, contextFor, newTenant, paymentIn, refundIn, testPayments } from './testing.ts';
 
 const database = await testDatabase();

@@ -3,6 +3,7 @@ import type { Context, Mode } from '../lib/caller.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Db } from '../lib/database.ts';
 import { AppError, invalidField } from '../lib/errors.ts';
+import type { Payer } from '../customers/customers.ts';
 import type { Id } from '../lib/ids.ts';
 import type { Accounts } from '../ledger/ledger.ts';
 import type { FeeTerms } from './postings.ts';
@@ -22,8 +23,8 @@ export type PaymentsModule = {
   /** How long a backend may take to answer. */
   connectorTimeoutMs: number;
   termsOf(tenantId: number): Promise<TenantTerms>;
-  /** The customer that a request names by id or address; a new address makes one. Refuses an unknown id. */
-  customerOf(context: Context, person: NamedCustomer): Promise<Id<'customer'> | null>;
+  /** Who pays, as a request names them by id or address. Refuses an unknown id. */
+  payerOf(context: Context, person: NamedCustomer): Promise<Payer | null>;
   /** A keyed digest of personal data: what is compared when a request is repeated, and tells nothing once keys are gone. */
   fingerprint(text: string): string;
   /** Counts a refused or declined payment by its reason: `payments_payment_errors_total`. */

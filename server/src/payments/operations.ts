@@ -5,7 +5,7 @@ import type { JournalEntry } from '../journal/entry.ts';
 import { getEntryOf } from '../journal/journal.ts';
 import type { Context } from '../lib/caller.ts';
 import { inTransaction, type Tx } from '../lib/database.ts';
-import { toUuid, type Id } from '../lib/ids.ts';
+import { newId, toUuid, type Id } from '../lib/ids.ts';
 import { applyEffect, type Applied } from './apply.ts';
 import type { ConnectorCall, ConnectorResult, OperationKind } from './connectors/connector.ts';
 import {
@@ -45,6 +45,28 @@ export type Operation = {
   /** When the call has ended at the latest. */
   callUntil: Date;
 };
+
+/** A backend call gets a little longer than its time limit before its key stops answering 409. */
+const settleGraceMs = 2_000;
+
+/** An operation that is about to be claimed. */
+export const operationOf = (
+  module: PaymentsModule,
+  { context, key, name }: { context: Context; key: string | undefined; name: string },
+  payment: Payment,
+  terms: Pick<Operation, 'kind' | 'amountMinor' | 'feeMinor'> & { capture?: boolean; refund?: Refund },
+): Operation => ({
+  id: newId('operation'),
+  tenantId: payment.tenantId,
+  payment,
+  refundId: terms.refund?.id,
+  kind: terms.kind,
+  amountMinor: terms.amountMinor,
+  feeMinor: terms.feeMinor,
+  capture: terms.capture ?? false,
+  request: { name, key },
+  callUntil: new Date(context.now.getTime() + module.connectorTimeoutMs + settleGraceMs),
+});
 
 /** Records the intent; part of the transaction that claims. */
 export const insertOperation = async (tx: Tx, operation: Operation, now: Date): Promise<void> => {

@@ -56,7 +56,7 @@ export const draftPayment = (
   context: Context,
   { mode }: { mode: Mode },
   body: CreatePaymentBody,
-  facts: Pick<Payment, 'amountMinor' | 'paymentMethod' | 'connector' | 'customerId'>,
+  facts: Pick<Payment, 'amountMinor' | 'paymentMethod' | 'connector'>,
 ): Payment => ({
   ...facts,
   id: newId('payment'),
@@ -69,6 +69,7 @@ export const draftPayment = (
   refundedMinor: 0n,
   feeMinor: 0n,
   feeReturnedMinor: 0n,
+  customerId: null,
   reference: body.reference ?? null,
   description: body.description ?? null,
   holdId: null,

@@ -2,7 +2,8 @@ import { sql } from 'kysely';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { toUuid, type Id } from '../lib/ids.ts';
 import { testDatabase } from '../../test/setup/database.ts';
-import { cancel, capture, create, refund } from './payments.ts';
+import { cancel, capture, refund } from './payments.ts';
+import { create } from './create.ts';
 import { balancesOf, contextFor, newTenant, paymentIn, refundIn, testPayments } from './testing.ts';
 
 const database = await testDatabase();

@@ -15,7 +15,8 @@ import { sandboxCases } from './connectors/sandbox.ts';
 import type { PaymentsModule } from './module.ts';
 import { refundRest } from './operations.ts';
 import { paymentSnapshot, refundSnapshot } from './payment.ts';
-import { cancel, capture, create, refund } from './payments.ts';
+import { cancel, capture, refund } from './payments.ts';
+import { create } from './create.ts';
 import {
   CancelBody,
   CaptureBody,

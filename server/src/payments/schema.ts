@@ -108,7 +108,19 @@ export const CreatePaymentBody = Type.Object(
     ),
     metadata: Type.Optional(metadata()),
   },
-  closed,
+  {
+    ...closed,
+    examples: [
+      {
+        amount: '100.00',
+        currency: 'USD',
+        reference: 'TEST-12345',
+        description: 'Test payment',
+        customer_email: 'ada@example.com',
+        customer_name: 'Ada Lovelace',
+      },
+    ],
+  },
 );
 export type CreatePaymentBody = Static<typeof CreatePaymentBody>;
 

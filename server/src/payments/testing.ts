@@ -39,7 +39,7 @@ export const testPayments = (
     connectors: new Map([book, sandbox, ...connectors].map((connector) => [connector.name, connector])),
     connectorTimeoutMs: 50,
     termsOf: async () => terms,
-    customerOf: async () => null,
+    payerOf: async () => null,
     fingerprint: (text) => text,
     countError: (reason) => errors.push(reason),
   };

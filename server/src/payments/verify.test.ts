@@ -6,7 +6,8 @@ import { verifyLedger } from '../ledger/verify.ts';
 import type { Db } from '../lib/database.ts';
 import { toUuid, type Id } from '../lib/ids.ts';
 import { testDatabase } from '../../test/setup/database.ts';
-import { capture, create, refund } from './payments.ts';
+import { capture, refund } from './payments.ts';
+import { create } from './create.ts';
 import { contextFor, newTenant, paymentIn, refundIn, testPayments } from './testing.ts';
 import { verifyPayments } from './verify.ts';
 

@@ -1,5 +1,5 @@
 import { agedCache } from '../access/cache.ts';
-import { describeCustomers, findOrCreateCustomer, getCustomer } from '../customers/customers.ts';
+import { describeCustomers, getCustomer, payerOf, type Payer } from '../customers/customers.ts';
 import type { CustomerKeys } from '../customers/keys.ts';
 import { createAccounts } from '../ledger/ledger.ts';
 import type { Context } from '../lib/caller.ts';
@@ -40,7 +40,7 @@ export const openPayments = (parts: Parts): { module: PaymentsModule; close(): P
     connectors: new Map([book, sandbox].map((connector) => [connector.name, connector])),
     connectorTimeoutMs,
     termsOf: termsOf(db, clock),
-    customerOf: (context, person) => customerOf(db, customerKeys, context, person),
+    payerOf: (context, person) => payerFor(db, customerKeys, context, person),
     fingerprint: (text) => customerKeys.fingerprint(text),
     countError: (reason) => metrics.paymentErrors.inc({ reason }),
   };
@@ -71,12 +71,12 @@ const termsOf = (db: Db, clock: Clock): PaymentsModule['termsOf'] => {
     });
 };
 
-const customerOf = async (
+const payerFor = async (
   db: Db,
   keys: CustomerKeys,
   context: Context,
   { customer_id: id, customer_email: email, customer_name: name }: NamedCustomer,
-): Promise<Id<'customer'> | null> => {
+): Promise<Payer | null> => {
   if (id !== undefined) return (await getCustomer(db, keys, context.tenantId, id)).id;
-  return email === undefined ? null : findOrCreateCustomer(db, keys, context, { email, name });
+  return email === undefined ? null : payerOf(db, keys, context, { email, name });
 };

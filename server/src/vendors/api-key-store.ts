@@ -77,16 +77,27 @@ export const listApiKeys = async (
   return rows;
 };
 
-/** Marks a key of an owner as revoked; a second time leaves the time of the first. */
+type OwnKey = { owner: Owner; id: string };
+
+/** Revokes a key that is not revoked yet; undefined when there is none to revoke. */
 export const revokeApiKey = async (
   tx: Tx,
-  { owner, id, at }: { owner: Owner; id: string; at: Date },
+  { owner, id, at }: OwnKey & { at: Date },
 ): Promise<ApiKeyRow | undefined> => {
   const { rows } = await sql<ApiKeyRow>`
     update vendors.api_keys k
-    set revoked_at = coalesce(k.revoked_at, ${at}), version = k.version + 1
-    where k.id = ${id} and k.tenant_id = ${owner.tenantId} and k.mode = ${owner.mode}
+    set revoked_at = ${at}, version = k.version + 1
+    where k.id = ${id} and k.tenant_id = ${owner.tenantId} and k.mode = ${owner.mode} and k.revoked_at is null
     returning ${keyColumns}
+  `.execute(tx);
+  return rows[0];
+};
+
+/** A key of this owner, revoked or not. */
+export const findOwnApiKey = async (tx: Tx, { owner, id }: OwnKey): Promise<ApiKeyRow | undefined> => {
+  const { rows } = await sql<ApiKeyRow>`
+    select ${keyColumns} from vendors.api_keys k
+    where k.id = ${id} and k.tenant_id = ${owner.tenantId} and k.mode = ${owner.mode}
   `.execute(tx);
   return rows[0];
 };

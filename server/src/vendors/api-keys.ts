@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from 'node:crypto';
 import { answerOnce, type GivenAnswer } from '../journal/idempotency.ts';
-import { append } from '../journal/journal.ts';
+import { append, getEntryOf } from '../journal/journal.ts';
 import type { Context, Mode, Role } from '../lib/caller.ts';
 import { deriveKey, open, seal, type Key } from '../lib/crypto.ts';
 import type { Db, Tx } from '../lib/database.ts';
@@ -105,8 +105,15 @@ export const revokeApiKey = (
     db,
     { context, operation: 'api_keys.revoke', key: write.key, request: { id } },
     async (tx) => {
-      const row = await keyStore.revokeApiKey(tx, { owner, id: toUuid(id), at: context.now });
-      if (!row) throw notFound('API key');
+      const own = { owner, id: toUuid(id) };
+      const row = await keyStore.revokeApiKey(tx, { ...own, at: context.now });
+      if (!row) {
+        // Revoked before: nothing changes, and the answer is what that told.
+        const revoked = await keyStore.findOwnApiKey(tx, own);
+        if (!revoked) throw notFound('API key');
+        const { tenantId } = context;
+        return { status: 200, entry: await getEntryOf(tx, { tenantId, id, version: revoked.version }) };
+      }
       await revoke(tx, { kind: 'api_key', subject: id, at: context.now });
       return { status: 200, entry: await append(tx, context, entryOf('api_key.revoked', row)) };
     },

@@ -1,6 +1,7 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Clock } from '../lib/clock.ts';
+import { invalidField } from '../lib/errors.ts';
 import { sendAnswer } from '../lib/http/answer.ts';
 import { decodeCursor, listQuery, pageOf } from '../lib/http/page.ts';
 import { contextOf, idempotencyKeyOf } from '../lib/http/route.ts';
@@ -46,7 +47,11 @@ export const vendorRoutes =
       },
       async (request, reply) => {
         const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
-        const { clientSecret, ...answer } = await createVendor(deps, write, request.body);
+        const { mode } = request.caller;
+        if (request.body.mode !== undefined && request.body.mode !== mode) {
+          throw invalidField('mode', `a credential of mode ${mode} makes only credentials of mode ${mode}`);
+        }
+        const { clientSecret, ...answer } = await createVendor(deps, write, { ...request.body, mode });
         reply.header('cache-control', 'no-store');
         return sendAnswer(reply, answer, { ...snapshotOf(answer), client_secret: clientSecret.reveal() });
       },

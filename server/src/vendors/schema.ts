@@ -64,7 +64,7 @@ export const CreateVendorBody = closed({
   slug: Slug,
   name,
   ...Type.Partial(Type.Object(optionalTerms)).properties,
-  mode: Type.Optional(ModeOf('Which of its two modes the first client belongs to; `test` unless told.')),
+  mode: Type.Optional(ModeOf('The mode of the first client: that of your own credential.')),
   role: Type.Optional(RoleOf('What the first client may do; `developer` unless told.')),
   client_id: Type.Optional(
     Type.String({

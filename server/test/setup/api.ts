@@ -1,11 +1,13 @@
 import { sql } from 'kysely';
+import { append } from '../../src/journal/journal.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
+import { createAccounts, makeTransfer, post } from '../../src/ledger/ledger.ts';
 import { listTransfers } from '../../src/ledger/store.ts';
 import { verifyLedger } from '../../src/ledger/verify.ts';
 import { platformTenantId, roles, type Context, type Mode, type Role } from '../../src/lib/caller.ts';
-import { inTransaction, type Db } from '../../src/lib/database.ts';
+import { inTransaction, openDatabase, type Db } from '../../src/lib/database.ts';
 import type { Finding } from '../../src/lib/finding.ts';
-import { newId } from '../../src/lib/ids.ts';
+import { idPrefixes, newId, type Id } from '../../src/lib/ids.ts';
 import { Secret } from '../../src/lib/secret.ts';
 import { book } from '../../src/payments/connectors/book.ts';
 import { verifyPayments } from '../../src/payments/verify.ts';
@@ -29,13 +31,16 @@ export type Request = { method?: string; path: string; headers?: Headers; json?:
 export const ask = (url: string, { path, ...options }: Request): Promise<Answer> =>
   send(`${url}/api/v1${path}`, options);
 
-/** An answer that was 2xx. @throws Error with the answer */
+/** The body of an answer that was 2xx. @throws Error with the answer */
 export const granted = async (url: string, request: Request): Promise<Answer['body']> => {
   const { status, body } = await ask(url, request);
-  if (status > 299)
-    throw new Error(`${request.method ?? 'GET'} ${request.path}: ${status} ${JSON.stringify(body)}`);
-  return body;
+  if (status < 300) return body;
+  throw new Error(`${request.method ?? 'GET'} ${request.path}: ${status} ${JSON.stringify(body)}`);
 };
+
+/** What a POST made. @throws Error with the answer, if it was refused */
+export const made = (url: string, headers: Headers, path: string, json: object): Promise<Answer['body']> =>
+  granted(url, { method: 'POST', path, headers, json });
 
 /** What every check of `florin ledger verify` finds wrong; empty when the books agree. */
 export const differencesIn = async (db: Db): Promise<Finding[]> => {
@@ -45,6 +50,46 @@ export const differencesIn = async (db: Db): Promise<Finding[]> => {
     ...(await verifyJournal(db, (ids) => listTransfers(db, ids))),
   ];
   return findings.filter(({ difference }) => difference !== undefined);
+};
+
+/** Connections of one process: fewer than the requests of a race, so that they queue for these too. */
+const poolMax = 12;
+
+/** API servers on one database, each with its own pool, writer, caches and clock, as separate processes have them. */
+export const openProcesses = async (
+  database: TestDatabase,
+  count: number,
+): Promise<AsyncDisposable & { urls: string[] }> => {
+  const stack = new AsyncDisposableStack();
+  const urls: string[] = [];
+  const { connection } = database;
+  for (let opened = 0; opened < count; opened += 1) {
+    const { db } = stack.use(
+      openDatabase({ connection, poolMax, applicationName: `test-process-${opened}` }),
+    );
+    const parts = stack.use(await testParts({ db, connection }));
+    const { url } = stack.use(await oneProcess(parts, { rateLimit: { max: 1_000_000, windowMs: 60_000 } }));
+    urls.push(url);
+  }
+  return { urls, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+};
+
+/** Pays out to the vendor, so that its balance is less than what its payments may still have to give back. */
+export const payOut = async (db: Db, tenantId: number, amountMinor: bigint): Promise<void> => {
+  const context = systemContext(tenantId);
+  const accounts = createAccounts();
+  const open = (code: string, nonNegative: boolean): Promise<Id<'account'>> =>
+    accounts.open(db, { tenantId, currency: 'USD', code, nonNegative }, context.now);
+  const postings = [
+    { accountId: await open('payable', true), amountMinor: -amountMinor },
+    { accountId: await open('external:book', false), amountMinor },
+  ];
+  const transfer = makeTransfer({ kind: 'correction', tenantId, objectId: newId('operation'), postings });
+  await inTransaction(db, async (tx) => {
+    await post(tx, transfer, context.now);
+    const object = { type: 'transfer', id: transfer.id, version: 1 };
+    await append(tx, context, { kind: 'transfer.corrected', object, snapshot: {}, transfer });
+  });
 };
 
 /** The parts of an API, with a payment backend that live mode takes too: `payment_method: "bank"`. */
@@ -73,68 +118,41 @@ export type World = {
   tenants: readonly Tenant[];
   /** An admin key of the platform that acts for nobody unless it names a vendor. */
   platform: Headers;
-  /** Ids that several tenants may see: the vendor's own, and the platform keys that acted for it. */
+  /** Ids that others may see too: of vendors, and of the platform keys that acted for them. */
   shared: ReadonlySet<string>;
 };
 
-/** Two vendors: one in both modes, one in test mode, each tenant with two objects or more of every kind. */
+/** Two vendors: one in both modes, one in test mode, each tenant with objects of every kind. */
 export const openWorld = async (url: string, database: TestDatabase): Promise<World> => {
   const platformKeys = {
     test: await platformKeysOf(database.db, 'test'),
     live: await platformKeysOf(database.db, 'live'),
   };
-  const spare = await granted(url, {
-    method: 'POST',
-    path: '/vendors',
-    headers: testKey,
-    json: { slug: 'spare', name: 'Spare' },
-  });
+  // Nobody's object, so that it can be disabled, enabled and changed without harm to the tenants.
+  const { id: spareId } = await made(url, testKey, '/vendors', { slug: 'spare', name: 'Spare' });
   const tenants: Tenant[] = [];
-  for (const { slug, modes } of [
-    { slug: 'a', modes: ['test', 'live'] as const },
-    { slug: 'b', modes: ['test'] as const },
-  ]) {
-    const vendor = await granted(url, {
-      method: 'POST',
-      path: '/vendors',
-      headers: testKey,
-      json: { slug, name: slug },
-    });
-    const vendorId = String(vendor['id']);
+  for (const [slug, modes] of Object.entries({ a: ['test', 'live'], b: ['test'] } as const)) {
+    const vendor = await made(url, testKey, '/vendors', { slug, name: slug });
+    const [vendorId, secret] = [String(vendor['id']), String(vendor['client_secret'])];
     for (const mode of modes) {
-      const clients = await insertClients(database.superuser, {
-        slug,
-        mode,
-        secret: String(vendor['client_secret']),
-      });
+      const { tenantId, clients } = await insertClients(database.superuser, { slug, mode, secret });
+      const keys = platformKeys[mode];
       const credentials = {
-        client: clients.headers,
-        token: await tokensOf(url, clients.headers),
-        'API key': await apiKeysOf(url, clients.headers.admin),
-        'platform key': mapRoles((role) => ({
-          'x-api-key': platformKeys[mode][role].key,
-          'florin-vendor': slug,
-        })),
+        client: clients,
+        token: await tokensOf(url, clients),
+        'API key': await apiKeysOf(url, clients.admin),
+        'platform key': mapRoles((role) => ({ 'x-api-key': keys[role].key, 'florin-vendor': slug })),
       };
       const ids = await seedObjects(url, credentials['API key'].admin, `${slug}-${mode}`);
-      const { tenantId } = clients;
-      // Vendors are nobody's objects; this one is disabled, enabled and changed without harm to the tenants.
-      tenants.push({
-        name: `${slug}/${mode}`,
-        slug,
-        vendorId,
-        mode,
-        tenantId,
-        credentials,
-        ids: { ...ids, vendors: String(spare['id']) },
-      });
+      const tenant = { name: `${slug}/${mode}`, slug, vendorId, mode, tenantId, credentials };
+      tenants.push({ ...tenant, ids: { ...ids, vendors: String(spareId) } });
     }
   }
-  const keyIds = Object.values(platformKeys).flatMap((ofMode) => Object.values(ofMode).map(({ id }) => id));
+  const keyIds = [platformKeys.test, platformKeys.live].flatMap((keys) => roles.map((role) => keys[role].id));
   return {
     tenants,
     platform: { 'x-api-key': platformKeys.test.admin.key },
-    shared: new Set([...tenants.map(({ vendorId }) => vendorId), ...keyIds]),
+    shared: new Set([...tenants.map(({ vendorId }) => vendorId), String(spareId), ...keyIds]),
   };
 };
 
@@ -166,13 +184,11 @@ const platformKeysOf = (db: Db, mode: Mode): Promise<Record<Role, { id: string; 
     return { id, key };
   });
 
-type Clients = { tenantId: number; headers: Record<Role, Headers> };
-
 /** A client a role. The API makes only a vendor's first one; these share its secret. */
 const insertClients = async (
   superuser: Db,
   { slug, mode, secret }: { slug: string; mode: Mode; secret: string },
-): Promise<Clients> => {
+): Promise<{ tenantId: number; clients: Record<Role, Headers> }> => {
   const idOf = (role: Role): string => `${slug}_${mode}_${role}`;
   const { rows } = await sql<{ id: number }>`
     select t.id from vendors.tenants t join vendors.vendors v on v.id = t.vendor_id where v.slug = ${slug} and t.mode = ${mode}
@@ -187,7 +203,7 @@ const insertClients = async (
   }
   return {
     tenantId,
-    headers: mapRoles((role) => ({ 'x-client-id': idOf(role), 'x-client-secret': secret })),
+    clients: mapRoles((role) => ({ 'x-client-id': idOf(role), 'x-client-secret': secret })),
   };
 };
 
@@ -199,19 +215,14 @@ const tokensOf = (url: string, clients: Record<Role, Headers>): Promise<Record<R
 
 const apiKeysOf = (url: string, admin: Headers): Promise<Record<Role, Headers>> =>
   settledRoles(async (role) => {
-    const { key } = await granted(url, {
-      method: 'POST',
-      path: '/api-keys',
-      headers: admin,
-      json: { name: role, role },
-    });
+    const { key } = await made(url, admin, '/api-keys', { name: role, role });
     return { 'x-api-key': String(key) };
   });
 
 /** Makes objects of every kind; `name` is in whatever text they carry, so that they can be told apart. */
 const seedObjects = async (url: string, headers: Headers, name: string): Promise<Record<string, string>> => {
   const make = async (path: string, json: object): Promise<string> =>
-    String((await granted(url, { method: 'POST', path, headers, json }))['id']);
+    String((await made(url, headers, path, json))['id']);
   const customers = [
     await make('/customers', { email: `ada@${name}.example`, name: `Ada ${name}` }),
     await make('/customers', { email: `bob@${name}.example`, name: `Bob ${name}` }),
@@ -269,6 +280,7 @@ export const rowsOf = async (db: Db, tenantId: number): Promise<Record<string, b
            (select count(*) from ledger.holds where tenant_id = ${tenantId}) as holds,
            (select count(*) from payments.payments where tenant_id = ${tenantId}) as payments,
            (select count(*) from payments.refunds where tenant_id = ${tenantId}) as refunds,
+           (select count(*) from payments.operations where tenant_id = ${tenantId}) as operations,
            (select count(*) from customers.customers where tenant_id = ${tenantId}) as customers,
            (select count(*) from vendors.api_keys where tenant_id = ${tenantId}) as api_keys,
            (select count(*) from vendors.vendors where ${tenantId} = ${platformTenantId}) as vendors
@@ -276,5 +288,20 @@ export const rowsOf = async (db: Db, tenantId: number): Promise<Record<string, b
   return rows[0] ?? {};
 };
 
+/** Every choice of own and foreign ids for the parameters of a path that has at least one foreign. */
+export const mixtures = (url: string, own: Tenant['ids'], foreign: Tenant['ids']): Tenant['ids'][] => {
+  const collections = [...url.matchAll(/([^/]+)\/:/g)].map(([, collection = '']) => collection);
+  const choices = Array.from({ length: 2 ** collections.length - 1 }, (_, index) => index + 1);
+  return choices.map((choice) => {
+    const chosen = collections.filter((_, bit) => choice & (1 << bit));
+    return Object.assign({}, own, Object.fromEntries(chosen.map((name) => [name, foreign[name] ?? ''])));
+  });
+};
+
 /** An id like this one that nothing has. */
 export const unknownLike = (id: string): string => id.replace(/_.*$/, newId('request').slice('req'.length));
+
+const anyId = new RegExp(`\\b(?:${Object.values(idPrefixes).join('|')})_[0-7][0-9a-hjkmnp-tv-z]{25}\\b`, 'g');
+
+/** Every id in whatever an answer shows. */
+export const idsIn = (shown: unknown): Set<string> => new Set(JSON.stringify(shown).match(anyId) ?? []);

@@ -18,7 +18,10 @@ export type Operation = {
   isProbe: boolean;
   parameters: readonly Parameter[];
   body: PlainSchema | undefined;
-  responses: ReadonlyMap<number, { mediaType: string; schema: PlainSchema; codes: readonly string[]; headers: readonly string[] }>;
+  responses: ReadonlyMap<
+    number,
+    { mediaType: string; schema: PlainSchema; codes: readonly string[]; headers: readonly string[] }
+  >;
 };
 
 /** Reads every operation out of a document that `makeDocument` made. */
@@ -26,7 +29,10 @@ export const operationsOf = (document: object): Operation[] => {
   const resolved = (value: unknown): PlainSchema => {
     const reference = plain(value)['$ref'];
     if (typeof reference !== 'string') return plain(value);
-    return reference.split('/').slice(1).reduce((inner, step) => plain(inner[step]), plain(document));
+    return reference
+      .split('/')
+      .slice(1)
+      .reduce((inner, step) => plain(inner[step]), plain(document));
   };
   return Object.entries(plain(plain(document)['paths'])).flatMap(([path, methods]) =>
     Object.entries(plain(methods)).map(([method, value]) => {
@@ -47,7 +53,10 @@ export const operationsOf = (document: object): Operation[] => {
             const [[mediaType, media] = ['none', {}]] = Object.entries(plain(content));
             const { schema, examples } = plain(media);
             const codes = Object.keys(plain(examples));
-            return [Number(status), { mediaType, schema: resolved(schema), codes, headers: Object.keys(plain(headers)) }];
+            return [
+              Number(status),
+              { mediaType, schema: resolved(schema), codes, headers: Object.keys(plain(headers)) },
+            ];
           }),
         ),
       };
@@ -66,25 +75,36 @@ export type Sent = {
   chunked?: boolean;
 };
 
-export type Received = { status: number; headers: IncomingHttpHeaders; text: string; body: Record<string, unknown> };
+export type Received = {
+  status: number;
+  headers: IncomingHttpHeaders;
+  text: string;
+  body: Record<string, unknown>;
+};
 
 const agent = new Agent({ keepAlive: true, maxSockets: 8 });
 
 /** Sends a request exactly as it is told to: no header field is added that HTTP can do without. */
 export const transmit = ({ method, url, headers = {}, body, chunked = false }: Sent): Promise<Received> => {
-  const length = body === undefined || chunked ? {} : { 'content-length': String(Buffer.byteLength(body)) };
+  const length = chunked
+    ? { 'transfer-encoding': 'chunked' }
+    : { 'content-length': String(Buffer.byteLength(body ?? '')) };
+  const framing = body === undefined ? {} : length;
   const { promise, resolve, reject } = Promise.withResolvers<Received>();
   // The URL goes out as it is written; a URL object would tidy it up.
   const [, origin = '', path = '/'] = /^(https?:\/\/[^/]+)(.*)$/.exec(url) ?? [];
   const { hostname, port } = new URL(origin);
-  const request = httpRequest({ agent, hostname, port, path, method, headers: { ...headers, ...length } }, (response) => {
-    const chunks: Buffer[] = [];
-    response.on('data', (chunk: Buffer) => chunks.push(chunk));
-    response.on('end', () => {
-      const text = Buffer.concat(chunks).toString('utf8');
-      resolve({ status: response.statusCode ?? 0, headers: response.headers, text, body: parsed(text) });
-    });
-  });
+  const request = httpRequest(
+    { agent, hostname, port, path, method, headers: { ...headers, ...framing } },
+    (response) => {
+      const chunks: Buffer[] = [];
+      response.on('data', (chunk: Buffer) => chunks.push(chunk));
+      response.on('end', () => {
+        const text = Buffer.concat(chunks).toString('utf8');
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, text, body: parsed(text) });
+      });
+    },
+  );
   request.on('error', reject);
   if (chunked && body !== undefined) request.write(body);
   request.end(chunked ? undefined : body);
@@ -106,39 +126,63 @@ export const mismatches = (schema: PlainSchema, value: unknown): string[] => {
   const validator = validators.get(schema) ?? Compile(closed(schema));
   validators.set(schema, validator);
   if (validator.Check(value)) return [];
-  return validator.Errors(value)[1].map(({ instancePath, message }) => `${instancePath || 'the answer'} ${message}`);
+  return validator
+    .Errors(value)[1]
+    .map(({ instancePath, message }) => `${instancePath || 'the answer'} ${message}`);
 };
 
 /** A copy in which no object may have members that are not described. */
 const closed = (schema: unknown): PlainSchema => {
-  const copy = Object.fromEntries(Object.entries(plain(schema)).map(([name, part]) => [name, closedPart(part)]));
-  return 'properties' in copy && !('additionalProperties' in copy) ? { ...copy, additionalProperties: false } : copy;
+  const copy = Object.fromEntries(
+    Object.entries(plain(schema)).map(([name, part]) => [name, closedPart(part)]),
+  );
+  return 'properties' in copy && !('additionalProperties' in copy)
+    ? { ...copy, additionalProperties: false }
+    : copy;
 };
 
 const closedPart = (part: unknown): unknown =>
-  Array.isArray(part) ? part.map(closedPart) : typeof part === 'object' && part !== null ? closed(part) : part;
+  Array.isArray(part)
+    ? part.map(closedPart)
+    : typeof part === 'object' && part !== null
+      ? closed(part)
+      : part;
 
-/** What is wrong with an answer by the contract of its operation: status, code, media type, body, header fields. */
-export const breaches = (operation: Operation, { status, headers, body, text }: Received): string[] => {
+/** How an answer is told in a failure: `404 not_found`. */
+export const shown = ({ status, body: { code } }: Received): string =>
+  `${status} ${typeof code === 'string' ? code : 'without a code'}`;
+
+/** Whether an operation answers with a status and an error code that the document does not give for it. */
+export const undocumented = (operation: Operation, answer: Received): string[] => {
+  const codes = operation.responses.get(answer.status)?.codes;
+  const isKnown = codes !== undefined && (codes.length === 0 || codes.includes(String(answer.body['code'])));
+  return isKnown ? [] : [`${operation.id} answered ${shown(answer)}, which is not documented`];
+};
+
+/** What is wrong with an answer by the contract of its operation: status, code, media type, header fields, body. */
+export const breaches = (operation: Operation, answer: Received): string[] => {
+  const { status, headers, body } = answer;
   const described = operation.responses.get(status);
-  const shown = `${operation.id} answered ${status} ${String(body['code'] ?? '')}`;
-  if (!described) return [`${shown}, which is not documented`];
-  const code = body['code'];
-  const isKnownCode = status < 400 || described.codes.length === 0 || described.codes.includes(String(code));
-  // Names of what an answer carries always; the others depend on the request.
-  const always = described.headers.filter((name) => /^(X-Request-Id|traceparent|RateLimit.*)$/.test(name) && (status < 400 || name.startsWith('X')));
+  if (!described) return undocumented(operation, answer);
+  // What every success carries; the other header fields depend on the request.
+  const always = described.headers.filter(
+    (name) => status < 400 && /^(X-Request-Id|traceparent|RateLimit.*)$/.test(name),
+  );
+  const mediaType = String(headers['content-type']).split(';')[0];
   return [
-    ...(isKnownCode ? [] : [`${shown}, whose code is not documented for it`]),
-    ...(String(headers['content-type']).split(';')[0] === described.mediaType ? [] : [`${shown} as ${headers['content-type']}`]),
-    ...always.filter((name) => headers[name.toLowerCase()] === undefined).map((name) => `${shown} without ${name}`),
-    ...mismatches(described.schema, JSON.parse(text)).map((fault) => `${shown}: ${fault}`),
-  ];
+    ...(mediaType === described.mediaType ? [] : [`comes as ${mediaType}`]),
+    ...always.filter((name) => headers[name.toLowerCase()] === undefined).map((name) => `lacks ${name}`),
+    ...mismatches(described.schema, body),
+  ]
+    .map((fault) => `${operation.id} answered ${shown(answer)}: ${fault}`)
+    .concat(undocumented(operation, answer));
 };
 
 /** What is wrong with a refusal as such (RFC 9457 and the members of the guides), whatever its operation. */
 export const problemFaults = (problem: PlainSchema, { status, headers, body, text }: Received): string[] => {
+  const type = headers['content-type'] ?? 'none';
   const strange = [
-    [headers['content-type'] !== 'application/problem+json', `its content type is ${headers['content-type']}`],
+    [!/^application\/problem\+json(; charset=utf-8)?$/.test(type), `its content type is ${type}`],
     [body['status'] !== status, `its body says ${String(body['status'])}`],
     [body['type'] !== `/docs/errors#${String(body['code'])}`, `its type is ${String(body['type'])}`],
     [body['error'] !== body['detail'], '`error` is not `detail`'],
@@ -154,7 +198,9 @@ export const problemFaults = (problem: PlainSchema, { status, headers, body, tex
 export type Contents = ReadonlyMap<string, { rows: number; sum: string }>;
 
 /** Makes a function that reads the contents of all tables at once. @param db connected as superuser */
-export const tablesOf = async (db: Db): Promise<{ contents(): Promise<Contents>; find(text: string): Promise<string[]> }> => {
+export const tablesOf = async (
+  db: Db,
+): Promise<{ contents(): Promise<Contents>; find(text: string): Promise<string[]> }> => {
   const { rows: tables } = await sql<{ name: string }>`
     select format('%I.%I', schemaname, tablename) as name from pg_tables
     where schemaname not in ('pg_catalog', 'information_schema')
@@ -164,7 +210,8 @@ export const tablesOf = async (db: Db): Promise<{ contents(): Promise<Contents>;
   return {
     contents: async () => {
       const { rows } = await all<{ name: string; rows: number; sum: string }>(
-        (name) => `select '${name}' as name, count(*)::int as rows, sum(hashtextextended(t::text, 0))::text as sum from ${name} t`,
+        (name) =>
+          `select '${name}' as name, count(*)::int as rows, sum(hashtextextended(t::text, 0))::text as sum from ${name} t`,
       );
       return new Map(rows.map(({ name, rows: count, sum }) => [name, { rows: count, sum }]));
     },
@@ -177,7 +224,7 @@ export const tablesOf = async (db: Db): Promise<{ contents(): Promise<Contents>;
   };
 };
 
-/** The tables that differ, such as `journal.entries (+1)`. */
+/** The tables that differ, such as `journal.entries (1 rows more)`. */
 export const changedTables = (before: Contents, after: Contents): string[] =>
   [...after].flatMap(([name, { rows, sum }]) => {
     const was = before.get(name);
@@ -187,13 +234,26 @@ export const changedTables = (before: Contents, after: Contents): string[] =>
 /** A value that a field must refuse, as JSON text, and the fields that the refusal may name. */
 export type Spoilt = { what: string; json: string; fields: readonly string[] };
 
-/** Stands for whatever is wrong with a body before its fields are looked at. */
-const wholeBody = 'body';
+/** One that is certainly bad, or else bad only if the schema says so. */
+type Candidate = Spoilt & { certain: boolean };
+
+/** Words of a text, for lists. */
+export const words = (text: string): string[] => text.split(' ');
 
 export const cardNumbers = ['4242 4242 4242 4242', '4242-4242-4242-4242', '4242424242424242'];
 
+/** Times that RFC 3339 allows and that cannot be kept: a leap second, and what is the year 10000 in UTC. */
+export const edgesOfTime = ['2026-12-31T23:59:60Z', '9999-12-31T23:59:59-23:59'];
+
 /** Credentials of the demo vendors, which no log may show. */
 export const secrets = ['test-key', 'test_client_secret'];
+
+const anyTypes = words('0 -1.5 1e30 1e400 "text" true null [] ["text"] [[]] {} {"text":1} {"text":{}}');
+const deep = [100, 10_000].flatMap((depth) => [
+  `${'['.repeat(depth)}${']'.repeat(depth)}`,
+  `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`,
+]);
+const poisons = words('{"__proto__":{"x":"y"}} {"\\u005f_proto__":{}} {"constructor":{"prototype":{}}}');
 
 /**
  * Bad values for a schema of the document: what the schema itself refuses, and what no field may take, such as control
@@ -202,163 +262,178 @@ export const secrets = ['test-key', 'test_client_secret'];
  */
 export const spoil = (schema: PlainSchema, where = ''): Spoilt[] => {
   const validator = Compile(schema);
-  const here = (what: string, json: string) => ({ what: `${where || wholeBody}: ${what}`, json, fields: [where] });
-  const refusedBySchema = [
-    ...['0', '-1.5', '1e30', '"text"', 'true', 'null', '[]', '["text"]', '[[]]', '{}', '{"text":1}', '{"text":{}}'].map((json) => here(json, json)),
-    ...branchesOf(schema).flatMap((branch) => badOf(branch, where)),
-  ].filter(({ json }) => !validator.Check(JSON.parse(json)));
-  return [
-    ...refusedBySchema,
-    ...[100, 10_000].flatMap((depth) => [
-      here(`arrays ${depth} deep`, `${'['.repeat(depth)}${']'.repeat(depth)}`),
-      here(`objects ${depth} deep`, `${'{"a":'.repeat(depth)}1${'}'.repeat(depth)}`),
-    ]),
-    ...branchesOf(schema).flatMap((branch) => alwaysBadOf(branch, where)),
+  const candidates = [
+    ...anyTypes.map((json) => bad(where, json, json)),
+    ...deep.map((json) => bad(where, `${json.slice(0, 10)}… ${json.length} characters deep`, json)),
+    ...branchesOf(schema).flatMap((branch) => candidatesOf(branch, where)),
   ];
+  return candidates.filter(({ certain, json }) => certain || !validator.Check(JSON.parse(json)));
 };
+
+const bad = (where: string, what: string, json: string, certain = false): Candidate => ({
+  what: `${where || 'body'}: ${what}`,
+  json,
+  fields: [where],
+  certain,
+});
 
 const branchesOf = (schema: PlainSchema): PlainSchema[] =>
   Array.isArray(schema['anyOf']) ? schema['anyOf'].flatMap((branch) => branchesOf(plain(branch))) : [schema];
 
-const kindOf = (schema: PlainSchema, where: string): string => {
-  if ('const' in schema || Array.isArray(schema['enum'])) return 'choice';
-  const kind = schema['type'] === 'object' && !('properties' in schema) ? 'map' : String(schema['type']);
-  if (['string', 'integer', 'number', 'boolean', 'null', 'array', 'object', 'map'].includes(kind)) return kind;
-  throw new Error(`No bad values are known for ${where}, ${JSON.stringify(schema)}: add its kind to badOf in server/test/setup/requests.ts`);
-};
-
 /** The bound that a schema sets, or the advice to set one: everything a caller may send is bounded. */
 const boundOf = (schema: PlainSchema, keyword: string, where: string): number => {
   if (typeof schema[keyword] === 'number') return schema[keyword];
-  throw new Error(`${where || wholeBody} has no ${keyword}: give it one in its schema`);
+  throw new Error(`${where || 'body'} has no ${keyword}: give it one in its schema`);
 };
 
-/** Candidates that a schema of this kind may refuse. */
-const badOf = (schema: PlainSchema, where: string): Spoilt[] => {
-  const here = (what: string, value: unknown): Spoilt => ({ what: `${where || wholeBody}: ${what}`, json: JSON.stringify(value), fields: [where] });
-  switch (kindOf(schema, where)) {
-    case 'choice':
-      return [here('none of the choices', 'nonsense'), here('in capitals', String(exampleText(schema)).toUpperCase())];
-    case 'string': {
-      const lengthMax = boundOf(schema, 'maxLength', where);
-      const example = exampleText(schema);
-      return [
-        here('empty', ''),
-        here('blank', ' '),
-        here('too long', example + 'x'.repeat(lengthMax + 1 - example.length)),
-        here('far too long', 'x'.repeat(100_000)),
-        here('too long in combining marks', `${example}${'\u0301'.repeat(lengthMax)}`),
-      ];
-    }
+const candidatesOf = (schema: PlainSchema, where: string): Candidate[] => {
+  if (Array.isArray(schema['enum'])) return [bad(where, 'none of the choices', '"nonsense"')];
+  switch (schema['type']) {
+    case 'string':
+      return badTexts(schema, where);
     case 'integer':
-    case 'number':
-      return [schema['minimum'], schema['maximum']].flatMap((limit) =>
-        typeof limit === 'number' ? [here('out of bounds', limit - 1), here('out of bounds', limit + 1)] : [],
-      );
+    case 'number': {
+      const limits = [schema['minimum'], schema['maximum']].filter((limit) => typeof limit === 'number');
+      return limits
+        .flatMap((limit) => [limit - 1, limit + 1])
+        .map((each) => bad(where, `${each}`, `${each}`));
+    }
+    case 'boolean':
+    case 'null':
+      return [];
     case 'array': {
-      const item = validOf(plain(schema['items']), where);
-      const items = Array.from({ length: boundOf(schema, 'maxItems', where) + 1 }, () => item);
-      return [
-        { what: `${where}: too many items`, json: `[${items.join()}]`, fields: [where] },
-        ...spoil(plain(schema['items']), `${where}.0`).map((bad) => ({ ...bad, json: `[${bad.json}]` })),
-      ];
+      const items = plain(schema['items']);
+      const many = Array.from({ length: boundOf(schema, 'maxItems', where) + 1 }, () =>
+        validOf(items, where),
+      );
+      const each = spoil(items, `${where}.0`).map((one) => ({
+        ...one,
+        json: `[${one.json}]`,
+        certain: true,
+      }));
+      return [bad(where, 'too many items', `[${many.join()}]`), ...each];
     }
-    case 'map': {
-      const entries = Array.from({ length: boundOf(schema, 'maxProperties', where) + 1 }, (_, index) => [`K${index}`, 'v']);
-      return [
-        here('too many members', Object.fromEntries(entries)),
-        here('a member without a name', { '': 'v' }),
-        here('a member with a long name', { ['K'.repeat(41)]: 'v' }),
-      ];
-    }
-    case 'object': {
-      if (schema['additionalProperties'] !== false) throw new Error(`${where || wholeBody} takes unknown members: close its schema`);
-      const members = validMembers(schema, where);
-      const without = (name: string) => objectText({ ...members, [name]: undefined });
-      return [
-        ...listOf(schema['required']).map(String).map((name) => ({ what: `${inside(where, name)}: missing`, json: without(name), fields: [inside(where, name)] })),
-        ...['nonsense', 'constructor', 'toString'].map((name) => ({
-          what: `${inside(where, name)}: unknown`,
-          json: objectText({ ...members, [name]: '"x"' }),
-          fields: [inside(where, name)],
-        })),
-      ];
-    }
+    case 'object':
+      return 'properties' in schema ? badMembers(schema, where) : badMaps(schema, where);
     default:
-      return [];
+      throw new Error(
+        `No bad values are known for ${where}, ${JSON.stringify(schema)}: add its kind in setup/requests.ts`,
+      );
   }
 };
 
-/** What no schema of this kind has to forbid by itself, because it is forbidden everywhere. */
-const alwaysBadOf = (schema: PlainSchema, where: string): Spoilt[] => {
-  const here = (what: string, json: string): Spoilt => ({ what: `${where || wholeBody}: ${what}`, json, fields: [where] });
-  const poisons = ['"__proto__":{"x":"y"}', '"\\u005f_proto__":{}', '"constructor":{"prototype":{"x":"y"}}'].map((member) => ({
-    ...here(`holds ${member}`, `{${member}}`),
-    fields: [where, wholeBody],
-  }));
-  switch (kindOf(schema, where)) {
-    case 'string': {
-      const example = exampleText(schema);
-      const texts = ['\u0000', '\u0007', '\u001b', '\ud800', '\udc00'].map((strange) => example + strange);
-      return [
-        ...texts.map((text) => here(JSON.stringify(text).slice(-7), JSON.stringify(text))),
-        ...cardNumbers.map((card) => here('a card number', JSON.stringify(card))),
-        here('a card number in a text', JSON.stringify(`Card ${cardNumbers[0]}, please`)),
-        here('secrets and a control character', JSON.stringify(`${secrets.join(' ')}\u0000`)),
-      ];
-    }
-    case 'number':
-    case 'integer':
-      return [here('1e400', '1e400'), here('-1e400', '-1e400')];
-    case 'map': {
-      const [name, value] = Object.entries(validMap(schema))[0] ?? [];
-      if (name === undefined) throw new Error(`${where} needs an example in its schema`);
-      const inner = plain(Object.values(plain(schema['patternProperties']))[0] ?? schema['additionalProperties']);
-      const names = [...cardNumbers, '\u0007', '\ud800', 'K'.repeat(5_000), `${'K'.repeat(59)}😀${'K'.repeat(500)}`];
-      return [
-        ...poisons,
-        ...spoil(inner, inside(where, name)).map((bad) => ({ ...bad, json: objectText({ [name]: bad.json }) })),
-        ...names.map((strange) => here(`a member ${JSON.stringify(strange).slice(0, 30)}`, objectText({ [strange]: JSON.stringify(value) }))),
-        here('a control character deep inside long names', `${`{"${'n'.repeat(60)}":`.repeat(60)}"\\u0000"${'}'.repeat(60)}`),
-      ];
-    }
-    case 'object': {
-      const members = validMembers(schema, where);
-      const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`unknown_${index}`, '1']));
-      const long = ['n'.repeat(5_000), `${'n'.repeat(59)}😀`];
-      const inner = Object.entries(plain(schema['properties'])).flatMap(([name, property]) =>
-        spoil(plain(property), inside(where, name)).map((bad) => ({ ...bad, json: objectText({ ...members, [name]: bad.json }) })),
-      );
-      return [
-        ...poisons,
-        ...inner,
-        here('10,000 unknown members', objectText({ ...members, ...many })),
-        ...long.map((name) => here(`an unknown member ${name.slice(0, 5)}… `, objectText({ ...members, [name]: '1' }))),
-      ];
-    }
-    default:
-      return [];
-  }
+const badTexts = (schema: PlainSchema, where: string): Candidate[] => {
+  const lengthMax = boundOf(schema, 'maxLength', where);
+  const example = String(exampleOf(schema));
+  const refusable = {
+    empty: '',
+    blank: ' ',
+    'too long': example + 'x'.repeat(lengthMax + 1 - example.length),
+    'far too long': 'x'.repeat(100_000),
+    'too long in combining marks': `${example}${'\u0301'.repeat(lengthMax)}`,
+  };
+  const certain = {
+    ...Object.fromEntries(
+      ['\u0000', '\u0007', '\u001b', '\u0085', '\ud800'].map((sign) => [
+        JSON.stringify(sign),
+        example + sign,
+      ]),
+    ),
+    ...Object.fromEntries(cardNumbers.map((card) => [`a card number ${card}`, card])),
+    'a card number in a text': `Card ${cardNumbers[0]}, please`,
+    'secrets and a control character': `${secrets.join(' ')}\u0000`,
+    ...Object.fromEntries((schema['format'] === 'date-time' ? edgesOfTime : []).map((time) => [time, time])),
+  };
+  return [
+    ...Object.entries(refusable).map(([what, text]) => bad(where, what, JSON.stringify(text))),
+    ...Object.entries(certain).map(([what, text]) => bad(where, what, JSON.stringify(text), true)),
+  ];
+};
+
+/** An object whose members have names that the caller chooses. */
+const badMaps = (schema: PlainSchema, where: string): Candidate[] => {
+  const [example] = Object.entries(plain(exampleOf(schema)));
+  if (!example) throw new Error(`${where} needs an example in its schema`);
+  const [name, value] = example;
+  const inner = plain(Object.values(plain(schema['patternProperties']))[0] ?? schema['additionalProperties']);
+  const named = (given: string): string => objectText({ [given]: JSON.stringify(value) });
+  const many = Array.from({ length: boundOf(schema, 'maxProperties', where) + 1 }, (_, index) => [
+    `K${index}`,
+    '"v"',
+  ]);
+  const names = [
+    ...cardNumbers,
+    '\u0007',
+    '\ud800',
+    '',
+    'K'.repeat(5_000),
+    `${'K'.repeat(59)}😀${'K'.repeat(9)}`,
+  ];
+  const long = `${`{"${'n'.repeat(60)}":`.repeat(60)}"\\u0000"${'}'.repeat(60)}`;
+  return [
+    ...spoil(inner, inside(where, name)).map((one) => ({
+      ...one,
+      json: objectText({ [name]: one.json }),
+      certain: true,
+    })),
+    bad(where, 'too many members', objectText(Object.fromEntries(many))),
+    ...names.map((given) => bad(where, `a member ${JSON.stringify(given).slice(0, 70)}`, named(given), true)),
+    bad(where, 'a control character deep inside long names', long, true),
+    ...poisons.map((json) => ({ ...bad(where, json, json, true), fields: [where, 'body'] })),
+  ];
+};
+
+const badMembers = (schema: PlainSchema, where: string): Candidate[] => {
+  if (schema['additionalProperties'] !== false)
+    throw new Error(`${where || 'body'} takes unknown members: close it`);
+  const members = validMembers(schema, where);
+  const withMember = (name: string, json: string | undefined): string =>
+    objectText({ ...members, [name]: json });
+  const unknown = [...words('nonsense constructor toString'), 'n'.repeat(5_000), `${'n'.repeat(59)}😀`];
+  const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`unknown_${index}`, '1']));
+  const parts = Object.entries(plain(schema['properties'])).flatMap(([name, property]) =>
+    spoil(plain(property), inside(where, name)).map((one) => ({
+      ...one,
+      json: withMember(name, one.json),
+      certain: true,
+    })),
+  );
+  return [
+    ...parts,
+    ...listOf(schema['required']).map((name) =>
+      bad(inside(where, String(name)), 'missing', withMember(String(name), undefined)),
+    ),
+    // A long name is shortened where it is named.
+    ...unknown.map((name) =>
+      bad(
+        name.length > 50 ? where : inside(where, name),
+        `unknown ${name.slice(0, 70)}`,
+        withMember(name, '1'),
+      ),
+    ),
+    bad(where, '10,000 unknown members', objectText({ ...members, ...many })),
+    ...poisons.map((json) => ({ ...bad(where, json, json), fields: [where, 'body'] })),
+  ];
 };
 
 const inside = (where: string, name: string): string => (where === '' ? name : `${where}.${name}`);
 
-const exampleText = (schema: PlainSchema): string => String(exampleOf(schema));
-
 /** An object from the JSON texts of its members. */
-export const objectText = (members: Record<string, string | undefined>): string =>
-  `{${Object.entries(members)
-    .flatMap(([name, json]) => (json === undefined ? [] : [`${JSON.stringify(name)}:${json}`]))
-    .join()}}`;
-
-const validMap = (schema: PlainSchema): Record<string, unknown> => plain(exampleOf(schema));
+export const objectText = (members: Record<string, string | undefined>): string => {
+  const given = Object.entries(members).filter(([, json]) => json !== undefined);
+  return `{${given.map(([name, json]) => `${JSON.stringify(name)}:${json}`).join()}}`;
+};
 
 /** The members that an object needs at least to be accepted, as JSON texts. */
 export const validMembers = (schema: PlainSchema, where = ''): Record<string, string> => {
-  const properties = plain(schema['properties']);
-  const required = listOf(schema['required']).map(String);
-  const needed = required.length === 0 && schema['minProperties'] === 1 ? Object.keys(properties).slice(0, 1) : required;
-  return Object.fromEntries(needed.map((name) => [name, validOf(plain(properties[name]), inside(where, name))]));
+  const [first = {}] = branchesOf(schema);
+  const properties = plain(first['properties']);
+  const required = listOf(first['required']).map(String);
+  const least = Number(first['minProperties'] ?? 0);
+  const needed = required.length >= least ? required : Object.keys(properties).slice(0, least);
+  return Object.fromEntries(
+    needed.map((name) => [name, validOf(plain(properties[name]), inside(where, name))]),
+  );
 };
 
 let addresses = 0;

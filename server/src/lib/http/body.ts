@@ -1,5 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { cardFaults } from '../cards.ts';
 import { AppError } from '../errors.ts';
 import { textFaults } from './text.ts';
 import { invalid } from './validation.ts';
@@ -24,7 +25,8 @@ export const acceptJson = (app: FastifyInstance): void => {
     }
     return parseJson(request, bytes.toString('utf8'), (error, body) => {
       if (error) return done(error);
-      const faults = textFaults(body);
+      const unstorable = textFaults(body);
+      const faults = unstorable.length > 0 ? unstorable : cardFaults(body);
       return faults.length > 0 ? done(invalid(faults)) : done(null, body);
     });
   };
@@ -34,7 +36,8 @@ export const acceptJson = (app: FastifyInstance): void => {
 
 /** A `preValidation` hook for routes whose body is all optional: a request without a body means `{}`. */
 export const absentBodyIsEmpty = async (request: FastifyRequest): Promise<void> => {
-  request.body ??= {};
+  // Not `??=`: a body that says `null` is there, and the schema refuses it.
+  if (request.body === undefined) request.body = {};
 };
 
 type JsonParser = (request: FastifyRequest, text: string, done: ParsedBody) => void;

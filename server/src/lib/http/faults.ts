@@ -1,46 +1,76 @@
 import type { TSchema } from 'typebox';
 import type { TValidationError } from 'typebox/error';
 import type { FieldFault } from '../errors.ts';
+import { fieldOf, type Place } from './field.ts';
 
-/** Turns what a JSON Schema check found into one readable fault a field. */
-export const faultsOf = (schema: TSchema, errors: readonly TValidationError[]): FieldFault[] => {
-  const unions = errors
-    .filter((error) => isUnion(error))
-    .map((error) => `${error.schemaPath}/${error.keyword}/`);
-  const faults = errors
-    .filter((error) => !unions.some((union) => error.schemaPath.startsWith(union)))
-    .flatMap((error) => faultsOfOne(at(schema, error.schemaPath), error));
-  return oneEach(faults);
-};
+/**
+ * Turns what a JSON Schema check found into one readable fault a field.
+ * @param place the part of the request that was checked, named where it is wrong as a whole
+ */
+export const faultsOf = (
+  schema: TSchema,
+  errors: readonly TValidationError[],
+  place: Place = 'body',
+): FieldFault[] =>
+  oneEach(
+    errors
+      .filter(isUnion)
+      .reduce(withoutStrangers, errors)
+      .flatMap((error) => faultsOfOne(at(schema, error.schemaPath), error, place)),
+  );
 
 /** The first fault of every field: `must not be empty` says enough, what else is wrong with nothing does not matter. */
-export const oneEach = (faults: readonly FieldFault[]): FieldFault[] =>
+const oneEach = (faults: readonly FieldFault[]): FieldFault[] =>
   [...new Map(faults.toReversed().map((fault) => [fault.field, fault])).values()].toReversed();
 
 const isUnion = (error: TValidationError): boolean => error.keyword === 'anyOf' || error.keyword === 'oneOf';
 
+/**
+ * Of what is wrong by a union, keeps what its caller can have meant: if a value is what one branch is about, such as an
+ * object where an object or null is expected, what is wrong with it there; else that it is nothing of the union.
+ */
+const withoutStrangers = (
+  errors: readonly TValidationError[],
+  union: TValidationError,
+): readonly TValidationError[] => {
+  const start = `${union.schemaPath}/${union.keyword}/`;
+  const branchOf = ({ schemaPath }: TValidationError): string | undefined =>
+    schemaPath.startsWith(start) ? schemaPath.slice(start.length).split('/', 1)[0] : undefined;
+  const branches = new Set(errors.map(branchOf).filter((branch) => branch !== undefined));
+  for (const error of errors) {
+    const branch = branchOf(error);
+    if (branch !== undefined && error.schemaPath === start + branch && kindKeywords.has(error.keyword))
+      branches.delete(branch);
+  }
+  const [meant, ...others] = branches;
+  if (meant === undefined || others.length > 0)
+    return errors.filter((error) => branchOf(error) === undefined);
+  return errors.filter((error) => error !== union && (branchOf(error) ?? meant) === meant);
+};
+
+/** A value that these refuse is of another kind than a branch is about. */
+const kindKeywords: ReadonlySet<string> = new Set(['type', 'const', 'enum']);
+
 /** A schema as plain data, to read the keyword that was broken. */
 type Keywords = Record<string, unknown>;
 
-const faultsOfOne = (schema: Keywords, error: TValidationError): FieldFault[] => {
-  const field = fieldOf(error.instancePath);
+const faultsOfOne = (schema: Keywords, error: TValidationError, place: Place): FieldFault[] => {
+  const path = steps(error.instancePath);
+  const field = fieldOf(path, place);
   // As text: the keywords are many, and what is not named here has one message each.
   const keyword: string = error.keyword;
   const each = (message: string): FieldFault[] =>
-    namesOf(error).map((name) => ({
-      field: field === 'body' ? shortened(name) : `${field}.${shortened(name)}`,
-      message,
-    }));
+    namesOf(error).map((name) => ({ field: fieldOf([...path, name], place), message }));
   switch (keyword) {
     case 'required':
     case 'dependentRequired':
       return each('is required');
-    case 'additionalProperties':
-    case 'unevaluatedProperties':
-      // Where further members are allowed in some form, what is wrong with them is reported on its own.
-      return schema[keyword] === false ? each('is not a known field') : [];
     case 'boolean':
+      // The schema `false`, which stands for members that are not known.
+      return [{ field, message: 'is not a known field' }];
+    case 'additionalProperties':
     case 'propertyNames':
+      // What is wrong with the members is reported on its own.
       return [];
     default: {
       const subject = error.schemaPath.endsWith('/propertyNames') ? 'its name ' : '';
@@ -125,13 +155,9 @@ const at = (schema: TSchema, pointer: string): Keywords =>
 const keywords = (value: unknown): Keywords =>
   typeof value === 'object' && value !== null ? (value as Keywords) : {};
 
+/** The names on a JSON pointer (RFC 6901). */
 const steps = (pointer: string): string[] =>
   pointer
     .split('/')
     .slice(1)
     .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
-
-const fieldOf = (pointer: string): string =>
-  pointer === '' ? 'body' : steps(pointer).map(shortened).join('.');
-
-const shortened = (name: string): string => (name.length > 60 ? `${name.slice(0, 60)}…` : name);

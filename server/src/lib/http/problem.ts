@@ -1,24 +1,34 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
-import { AppError, errorKinds, type ErrorCode } from '../errors.ts';
-import { problemType, type problemBody } from './schemas.ts';
+import { AppError, errorKinds, type ErrorCode, type FieldFault } from '../errors.ts';
+import { shortened } from './field.ts';
+import { problemBounds, problemType, type problemBody } from './schemas.ts';
 
 export const problemMediaType = 'application/problem+json';
 
 export type Problem = Static<typeof problemBody>;
 
-/** The body that tells a caller about a refusal (RFC 9457). Nothing of `cause` gets into it. */
-export const problemOf = (error: AppError, requestId: string): Problem => ({
-  type: problemType(error.code),
-  title: errorKinds[error.code].title,
-  status: error.status,
-  detail: error.message,
-  code: error.code,
-  request_id: requestId,
-  error: error.message,
-  ...(error.faults === undefined
-    ? {}
-    : { errors: error.faults.map(({ field, message }) => ({ field, message })) }),
+/**
+ * The body that tells a caller about a refusal (RFC 9457). Nothing of `cause` gets into it, and no text is longer than
+ * documented: what is wrong with a request is often told in its own words.
+ */
+export const problemOf = (error: AppError, requestId: string): Problem => {
+  const detail = shortened(error.message, problemBounds.detail);
+  return {
+    type: problemType(error.code),
+    title: errorKinds[error.code].title,
+    status: error.status,
+    detail,
+    code: error.code,
+    request_id: requestId,
+    error: detail,
+    ...(error.faults && { errors: error.faults.slice(0, problemBounds.faults).map(bounded) }),
+  };
+};
+
+const bounded = ({ field, message }: FieldFault): FieldFault => ({
+  field: shortened(field, problemBounds.field),
+  message: shortened(message, problemBounds.message),
 });
 
 /** Answers a request with what went wrong. Errors that are nobody's refusal are logged whole and shown as 500. */

@@ -130,12 +130,18 @@ export const writeHeaders = Type.Object({
 /** The header by which a platform key names the vendor it acts for. */
 export const vendorHeader = {
   'Florin-Vendor': Type.Optional(
-    Type.String({ maxLength: 64, description: 'For platform keys: the vendor to act for, by name or id.' }),
+    Type.String({
+      maxLength: 64,
+      description: 'For platform keys: the vendor to act for, by name or id. An unknown one answers 404.',
+    }),
   ),
 };
 
 /** Where an error code is explained, relative to the public address. */
 export const problemType = (code: ErrorCode): string => `/docs/errors#${code}`;
+
+/** How long the texts of a refusal are at most, and how many faults it names. `problemOf` sees to it. */
+export const problemBounds = { detail: 2000, field: 500, message: 500, faults: 100 } as const;
 
 /** The body of every refusal: RFC 9457, with the members `error` and `errors` of the guides. */
 export const problemBody = Type.Object(
@@ -151,7 +157,7 @@ export const problemBody = Type.Object(
     }),
     status: Type.Integer({ minimum: 400, maximum: 599 }),
     detail: Type.String({
-      maxLength: 2000,
+      maxLength: problemBounds.detail,
       description: 'What is wrong with this request and what to change.',
     }),
     code: Type.Enum(Object.keys(errorKinds) as ErrorCode[], { description: 'Stable, for programs.' }),
@@ -159,12 +165,15 @@ export const problemBody = Type.Object(
       maxLength: 64,
       description: 'Quote it when you ask for help. Also in X-Request-Id.',
     }),
-    error: Type.String({ maxLength: 2000, description: 'The same as `detail`.' }),
+    error: Type.String({ maxLength: problemBounds.detail, description: 'The same as `detail`.' }),
     errors: Type.Optional(
       Type.Array(
-        Type.Object({ field: Type.String({ maxLength: 500 }), message: Type.String({ maxLength: 500 }) }),
+        Type.Object({
+          field: Type.String({ maxLength: problemBounds.field }),
+          message: Type.String({ maxLength: problemBounds.message }),
+        }),
         {
-          maxItems: 100,
+          maxItems: problemBounds.faults,
           description: 'Every fault of a refused request, one a field.',
         },
       ),

@@ -1,4 +1,6 @@
 import type { FieldFault } from '../errors.ts';
+import { fieldOf, type Place } from './field.ts';
+import { problemBounds } from './schemas.ts';
 
 /** How deep arrays and objects of a body may nest. */
 export const depthMax = 64;
@@ -11,37 +13,35 @@ const controlCharacter = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/;
  * Finds the strings of a value, keys included, that must not be stored or logged: with control characters (tab and line
  * feed are allowed) or half of a surrogate pair. A value nested deeper than `depthMax` is a fault and not read further.
  */
-export const textFaults = (value: unknown): FieldFault[] => {
+export const textFaults = (value: unknown, place: Place = 'body'): FieldFault[] => {
   const faults: FieldFault[] = [];
-  walk(value, '', 0, faults);
+  // The names on the way to what is being looked at.
+  const path: string[] = [];
+  const note = (names: readonly string[], message: string): void =>
+    void faults.push({ field: fieldOf(names, place), message });
+
+  const walk = (inner: unknown): void => {
+    if (faults.length >= problemBounds.faults) return;
+    if (typeof inner === 'string') {
+      const message = faultOf(inner);
+      if (message) note(path, message);
+      return;
+    }
+    if (typeof inner !== 'object' || inner === null) return;
+    if (path.length >= depthMax) return note(path.slice(0, 1), `must not nest deeper than ${depthMax} levels`);
+    for (const [name, member] of Object.entries(inner)) {
+      const message = faultOf(name);
+      if (message) {
+        note(path, `has a member whose name ${message}`);
+        continue;
+      }
+      path.push(name);
+      walk(member);
+      path.pop();
+    }
+  };
+  walk(value);
   return faults;
-};
-
-const faultsMax = 100;
-
-const walk = (value: unknown, path: string, depth: number, faults: FieldFault[]): void => {
-  if (typeof value === 'string') {
-    const message = faultOf(value);
-    if (message) faults.push({ field: path || 'body', message });
-    return;
-  }
-  if (typeof value !== 'object' || value === null || faults.length >= faultsMax) return;
-  if (depth >= depthMax) {
-    faults.push({
-      field: path.split('.', 1)[0] || 'body',
-      message: `must not nest deeper than ${depthMax} levels`,
-    });
-    return;
-  }
-  if (Array.isArray(value)) {
-    value.forEach((item, index) => walk(item, joined(path, String(index)), depth + 1, faults));
-    return;
-  }
-  for (const [name, member] of Object.entries(value)) {
-    const message = faultOf(name);
-    if (message) faults.push({ field: path || 'body', message: `has a member whose name ${message}` });
-    else walk(member, joined(path, name), depth + 1, faults);
-  }
 };
 
 const faultOf = (text: string): string | undefined => {
@@ -49,5 +49,3 @@ const faultOf = (text: string): string | undefined => {
   if (!text.isWellFormed()) return 'must be valid Unicode';
   return undefined;
 };
-
-const joined = (path: string, name: string): string => (path === '' ? name : `${path}.${name.slice(0, 60)}`);

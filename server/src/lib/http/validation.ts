@@ -4,29 +4,30 @@ import { Compile } from 'typebox/compile';
 import { Settings } from 'typebox/system';
 import { Value } from 'typebox/value';
 import { AppError, notFound, type FieldFault } from '../errors.ts';
-import { faultsOf, oneEach } from './faults.ts';
+import { faultsOf } from './faults.ts';
+import { problemBounds } from './schemas.ts';
 import { textFaults } from './text.ts';
 
-/** How many faults one answer names at most. */
-const faultsMax = 100;
-
-// Node's JSON Schema checkers stop at the first eight faults unless told otherwise; a caller wants all of them.
-Settings.Set({ maxErrors: faultsMax * 3 });
+// TypeBox stops at the first eight errors unless told otherwise; a caller wants all faults, and some have three errors.
+Settings.Set({ maxErrors: problemBounds.faults * 3 });
 
 /**
  * Checks requests against TypeBox schemas. Bodies are taken as they are; query and path parameters, which are text on
  * the wire, become the integers and booleans that their schema asks for, strictly (`5.7` is no integer), and get defaults.
- * Every fault is reported at once. A path parameter that cannot be right answers 404, like an object that does not exist.
+ * Every fault is reported at once, but for texts that cannot be stored, which come alone. A path parameter that cannot be right answers 404, like an object that does not exist.
  */
 export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   if (httpPart === 'headers') return headerValidator(schema);
   const check = Compile(schema);
   return (given: unknown) => {
     const value = httpPart === 'body' ? given : Value.Default(schema, converted(schema, given));
-    const strange = httpPart === 'body' ? [] : textFaults(value);
+    // Bodies were looked at when they were parsed.
+    const strange = httpPart === 'body' ? [] : textFaults(value, 'query');
     if (strange.length === 0 && check.Check(value)) return { value };
     if (httpPart === 'params') return { error: notFound(nounOf(schema)) };
-    return { error: invalid(oneEach([...strange, ...faultsOf(schema, check.Errors(value))])) };
+    if (strange.length > 0) return { error: invalid(strange) };
+    const place = httpPart === 'body' ? 'body' : 'query';
+    return { error: invalid(faultsOf(schema, check.Errors(value), place)) };
   };
 };
 
@@ -35,7 +36,7 @@ export const invalid = (faults: readonly FieldFault[]): AppError => {
   const named = faults.slice(0, 3).map((fault) => `${fault.field}: ${fault.message}`);
   const more = faults.length - named.length;
   const text = `${named.join('; ')}${more > 0 ? `; and ${more} more` : ''}`;
-  return new AppError('invalid_request', text, { faults: faults.slice(0, faultsMax) });
+  return new AppError('invalid_request', text, { faults: faults.slice(0, problemBounds.faults) });
 };
 
 /** Only the headers that the schema names are looked at, without case; the request keeps its headers as they are. */
@@ -45,7 +46,7 @@ const headerValidator = (schema: TSchema) => {
   return (given: Record<string, unknown>) => {
     const sent = names.filter((name) => given[name.toLowerCase()] !== undefined);
     const value = Object.fromEntries(sent.map((name) => [name, given[name.toLowerCase()]]));
-    return check.Check(value) ? true : { error: invalid(faultsOf(schema, check.Errors(value))) };
+    return check.Check(value) ? true : { error: invalid(faultsOf(schema, check.Errors(value), 'headers')) };
   };
 };
 
