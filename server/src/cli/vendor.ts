@@ -1,5 +1,5 @@
 import { InvalidArgumentError, Option, type Command } from 'commander';
-import { roles } from '../lib/caller.ts';
+import { roles, type Mode } from '../lib/caller.ts';
 import { toUuid } from '../lib/ids.ts';
 import { CreateVendorBody, type VendorJson } from '../vendors/schema.ts';
 import { listVendors } from '../vendors/store.ts';
@@ -56,7 +56,7 @@ export const register = (program: Command): void => {
 
 type CreateOptions = {
   name: string;
-  mode: string;
+  mode: Mode;
   role: string;
   clientId?: string;
   feeBasisPoints?: number;
@@ -65,7 +65,7 @@ type CreateOptions = {
 
 const create = async (
   slug: string,
-  { json, clientId, feeBasisPoints, ...options }: CreateOptions,
+  { json, mode, clientId, feeBasisPoints, ...options }: CreateOptions,
 ): Promise<void> => {
   const members = given({ client_id: clientId, fee_basis_points: feeBasisPoints });
   const body = checked(CreateVendorBody, { slug, ...options, ...members });
@@ -73,7 +73,7 @@ const create = async (
   const { entry, clientSecret } = await createVendor(
     opened,
     { context: opened.context, key: undefined },
-    body,
+    { ...body, mode },
   );
   // `vendorJson` made the snapshot.
   const vendor = entry.snapshot as VendorJson;

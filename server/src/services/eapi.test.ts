@@ -105,7 +105,7 @@ describe('the forwarder', () => {
       response.write('first ');
       void mayEnd.then(() => response.end('last'));
     });
-    const response = await fetch(`${eapi.url}/api/v1/reports`, { headers: testKey });
+    const response = await fetch(`${eapi.url}/api/v1/payments`, { headers: testKey });
     const reader = response.body?.getReader();
     expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe('first ');
     end();

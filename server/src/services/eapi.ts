@@ -1,6 +1,12 @@
 import { Transform, type Readable, type TransformCallback } from 'node:stream';
 import replyFrom from '@fastify/reply-from';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import Fastify, {
+  type FastifyContextConfig,
+  type FastifyInstance,
+  type FastifyRequest,
+  type HTTPMethods,
+  type RouteHandlerMethod,
+} from 'fastify';
 import { remoteDirectory } from '../access/remote.ts';
 import { serviceTokenHeader, serviceTokens, type ServiceTokens } from '../access/service-token.ts';
 import type { Directory } from '../access/directory.ts';
@@ -9,6 +15,7 @@ import { AppError } from '../lib/errors.ts';
 import { buildServer, type App, type ServerSettings } from '../lib/http/server.ts';
 import { traceparentOf } from '../lib/http/trace.ts';
 import { mountEdge, type Edge, type EdgeParts } from './edge.ts';
+import { moduleRoutes } from './routes.ts';
 
 type Settings = ServerSettings &
   Pick<Config, 'auth' | 'rateLimit'> & { server: Pick<Config['server'], 'sapiUrl'> };
@@ -36,7 +43,7 @@ export const buildEapi = (parts: EapiParts): Eapi => {
 
 type ForwarderParts = { sapiUrl: string; tokens: ServiceTokens; bodyLimitBytes: number; timeoutMs: number };
 
-/** Sends everything else under `/api/v1` to sapi, as it streams in, with a token that names the proven caller. */
+/** Sends requests for the core to sapi, as they stream in, with a token that names the proven caller. */
 const forwarder =
   ({ sapiUrl, tokens, bodyLimitBytes, timeoutMs }: ForwarderParts) =>
   async (app: FastifyInstance): Promise<void> => {
@@ -53,24 +60,38 @@ const forwarder =
     app.removeAllContentTypeParsers();
     app.addContentTypeParser('*', (_request, payload, done) => done(null, bounded(payload, bodyLimitBytes)));
 
-    app.route({
-      method: ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE'],
-      url: '/api/v1/*',
-      // Which role a request needs is decided where its route is: in sapi.
-      config: { requires: 'viewer' },
-      schema: { hide: true },
-      handler: async (request, reply) => {
-        const token = await tokens.issue({ service: 'eapi', caller: request.caller });
-        return reply.from(request.url, {
-          rewriteRequestHeaders: (_, headers) => forwardedHeaders(request, headers, token),
-          rewriteHeaders: (headers) => ({ ...headers, traceparent: traceparentOf(request.trace) }),
-          // A retry is the caller's decision, who has the Idempotency-Key.
-          retryDelay: () => null,
-          onError: (failed, { error }) => void failed.send(refusalOf(error)),
-        });
-      },
-    });
+    const forward: RouteHandlerMethod = async (request, reply) => {
+      const token = await tokens.issue({ service: 'eapi', caller: request.caller });
+      return reply.from(request.url, {
+        rewriteRequestHeaders: (_, headers) => forwardedHeaders(request, headers, token),
+        rewriteHeaders: (headers) => ({ ...headers, traceparent: traceparentOf(request.trace) }),
+        // A retry is the caller's decision, who has the Idempotency-Key.
+        retryDelay: () => null,
+        onError: (failed, { error }) => void failed.send(refusalOf(error)),
+      });
+    };
+    for (const { method, url, config } of await coreRoutes())
+      // Whether the caller has the role that is required is decided where the route is: in sapi.
+      app.route({ method, url, config, schema: { hide: true }, exposeHeadRoute: false, handler: forward });
   };
+
+type CoreRoute = { method: HTTPMethods | HTTPMethods[]; url: string; config: FastifyContextConfig };
+
+/**
+ * The routes of the core, as sapi mounts them. The edge knows them so that it answers other methods, OPTIONS and
+ * unknown paths as one process does, and sapi is asked for nothing that it has not.
+ */
+const coreRoutes = async (): Promise<readonly CoreRoute[]> => {
+  const found: CoreRoute[] = [];
+  const app = Fastify();
+  app.addHook('onRoute', ({ method, url, config }) => {
+    if (config) found.push({ method, url, config });
+  });
+  // Only registered, never called, so nothing of what their handlers work with is needed.
+  const nothing = {} as never;
+  for (const routes of moduleRoutes(nothing)) await app.register(routes, { prefix: '/api/v1' });
+  return found;
+};
 
 type Headers = Record<string, string | string[] | undefined>;
 
@@ -78,6 +99,7 @@ type Headers = Record<string, string | string[] | undefined>;
 const passedOn = [
   'host',
   'content-type',
+  'content-encoding',
   'content-length',
   'accept',
   'accept-language',

@@ -1,7 +1,6 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import type { Clock } from '../lib/clock.ts';
-import { invalidField } from '../lib/errors.ts';
 import { sendAnswer } from '../lib/http/answer.ts';
 import { decodeCursor, listQuery, pageOf } from '../lib/http/page.ts';
 import { contextOf, idempotencyKeyOf } from '../lib/http/route.ts';
@@ -38,8 +37,8 @@ export const vendorRoutes =
           tags,
           summary: 'Create a vendor',
           description:
-            'Makes the vendor, its tenants for test and live, and a first client, whose secret goes into the vault and ' +
-            'is shown in this answer only. A retry with the same Idempotency-Key shows it again.',
+            'Makes the vendor, its tenants for test and live, and a first client in the mode of your own credential. Its ' +
+            'secret goes into the vault and is shown in this answer only. A retry with the same Idempotency-Key shows it again.',
           headers: writeHeaders,
           body: CreateVendorBody,
           response: { 201: CreatedVendor },
@@ -48,9 +47,6 @@ export const vendorRoutes =
       async (request, reply) => {
         const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
         const { mode } = request.caller;
-        if (request.body.mode !== undefined && request.body.mode !== mode) {
-          throw invalidField('mode', `a credential of mode ${mode} makes only credentials of mode ${mode}`);
-        }
         const { clientSecret, ...answer } = await createVendor(deps, write, { ...request.body, mode });
         reply.header('cache-control', 'no-store');
         return sendAnswer(reply, answer, { ...snapshotOf(answer), client_secret: clientSecret.reveal() });

@@ -1,5 +1,5 @@
 import { Type, type Static, type TProperties } from 'typebox';
-import { roles } from '../lib/caller.ts';
+import { roles, type Mode } from '../lib/caller.ts';
 import { freeText, idOf, timeOutput, versionOutput } from '../lib/http/schemas.ts';
 
 const closed = <Properties extends TProperties>(properties: Properties, options: object = {}) =>
@@ -64,7 +64,6 @@ export const CreateVendorBody = closed({
   slug: Slug,
   name,
   ...Type.Partial(Type.Object(optionalTerms)).properties,
-  mode: Type.Optional(ModeOf('The mode of the first client: that of your own credential.')),
   role: Type.Optional(RoleOf('What the first client may do; `developer` unless told.')),
   client_id: Type.Optional(
     Type.String({
@@ -76,7 +75,9 @@ export const CreateVendorBody = closed({
     }),
   ),
 });
-export type CreateVendor = Static<typeof CreateVendorBody>;
+
+/** A vendor to create; its first client has the mode of whoever asks, `test` unless told. */
+export type CreateVendor = Static<typeof CreateVendorBody> & { mode?: Mode };
 
 export const UpdateVendorBody = closed(Type.Partial(Type.Object(terms)).properties, { minProperties: 1 });
 export type UpdateVendor = Static<typeof UpdateVendorBody>;

@@ -1,3 +1,5 @@
+import { holdsCardNumber } from '../cards.ts';
+
 /**
  * The header fields that every answer carries, also errors and answers to malformed HTTP. Values as guide 001 sets them,
  * plus a policy that lets a browser load nothing from an API answer. A page replaces the policy by its own. Names are
@@ -15,6 +17,6 @@ export const securityHeaders: Readonly<Record<string, string>> = {
 
 const requestIdForm = /^[A-Za-z0-9._-]{1,64}$/;
 
-/** The request id that a caller chose, if it is one that may be logged and answered as it stands. */
+/** The request id that a caller chose, if it is one that may be logged, kept and answered as it stands (PCI DSS 3.3). */
 export const givenRequestId = (header: string | string[] | undefined): string | undefined =>
-  typeof header === 'string' && requestIdForm.test(header) ? header : undefined;
+  typeof header === 'string' && requestIdForm.test(header) && !holdsCardNumber(header) ? header : undefined;

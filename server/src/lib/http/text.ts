@@ -28,7 +28,8 @@ export const textFaults = (value: unknown, place: Place = 'body'): FieldFault[] 
       return;
     }
     if (typeof inner !== 'object' || inner === null) return;
-    if (path.length >= depthMax) return note(path.slice(0, 1), `must not nest deeper than ${depthMax} levels`);
+    if (path.length >= depthMax)
+      return note(path.slice(0, 1), `must not nest deeper than ${depthMax} levels`);
     for (const [name, member] of Object.entries(inner)) {
       const message = faultOf(name);
       if (message) {

@@ -27,10 +27,14 @@ describe('the document', () => {
     const broken = structuredClone(document);
     const operation = plain(plain(plain(broken['paths'])['/api/v1/payments'])['post']);
     delete plain(operation['responses'])['429'];
+    delete plain(operation['responses'])['415'];
+    delete plain(operation['responses'])['404'];
     delete plain(plain(plain(operation['requestBody'])['content'])['application/json'])['example'];
     operation['security'] = [];
     const found = lint(broken);
     expect(found).toContain('florin-limited-operations-answer-429');
+    expect(found).toContain('florin-bodies-can-be-refused');
+    expect(found).toContain('florin-vendors-can-be-unknown');
     expect(found).toContain('florin-request-has-an-example');
     expect(found).toContain('florin-only-probes-and-sign-in-are-open');
   });
@@ -52,6 +56,7 @@ describe('the document', () => {
       '400',
       '401',
       '403',
+      '404',
       '408',
       '409',
       '413',
@@ -73,6 +78,18 @@ describe('the document', () => {
       error: 'Invalid API key',
     });
     expect(Object.keys(plain(at('components examples')))).not.toContain('no_connector');
+  });
+
+  test('shows how a body is refused also where none is expected, and who else is not found', () => {
+    const statuses = Object.keys(plain(at('paths /api/v1/payments/{id} delete responses')));
+    expect(statuses).toEqual(expect.arrayContaining(['413', '415']));
+    expect(Object.keys(plain(at('paths /api/v1/payments get responses')))).toContain('404');
+  });
+
+  test('demands a body only where a request without one is refused', () => {
+    expect(at('paths /api/v1/payments post requestBody required')).toBe(true);
+    expect(at('paths /api/v1/payments/{id}/capture post requestBody required')).toBe(false);
+    expect(at('paths /api/v1/tokens post requestBody required')).toBe(false);
   });
 
   test('shows an example of every request and answer', () => {

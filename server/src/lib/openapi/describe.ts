@@ -1,6 +1,7 @@
 import swagger from '@fastify/swagger';
 import type { FastifyInstance, FastifySchema } from 'fastify';
 import type { ErrorCode } from '../errors.ts';
+import { absentBodyIsEmpty } from '../http/body.ts';
 import { codesOf, type Operation } from './errors.ts';
 import { components, securityOf } from './components.ts';
 import { exampleOf, plain, spellOut, type PlainSchema } from './example.ts';
@@ -84,6 +85,7 @@ const introduction = `Payments with a double-entry ledger behind them.
 
 type Described = {
   method: string | string[];
+  preValidation?: unknown;
   config?: {
     requires?: Operation['requires'];
     platformOnly?: boolean;
@@ -98,10 +100,14 @@ const operationOf = (schema: FastifySchema, route: Described): Operation => ({
   errors: route.config?.errors ?? [],
   probe: route.config?.probe ?? false,
   writes: !['GET', 'HEAD'].includes(String(route.method)),
-  hasBody: schema.body !== undefined,
-  hasInput: [schema.body, schema.querystring, schema.params].some((part) => part !== undefined),
-  hasId: schema.params !== undefined,
+  // Fastify checks an absent body as null.
+  bodyOptional: [route.preValidation].flat().includes(absentBodyIsEmpty) || takesNull(schema.body),
 });
+
+const takesNull = (schema: unknown): boolean => {
+  const { type, anyOf } = plain(schema);
+  return type === 'null' || (Array.isArray(anyOf) && anyOf.some(takesNull));
+};
 
 /** Puts in what the route's schema does not say: who may call, what can go wrong, and examples. */
 const complete = (described: PlainSchema, operation: Operation): void => {
@@ -111,6 +117,8 @@ const complete = (described: PlainSchema, operation: Operation): void => {
   );
   described['description'] = texts.join('\n\n') || described['summary'];
   described['parameters'] = parametersOf(described, operation);
+  if (operation.bodyOptional && 'requestBody' in described)
+    plain(described['requestBody'])['required'] = false;
   exemplify(described['requestBody']);
   const succeeded = plain(described['responses']);
   for (const response of Object.values(succeeded).map(plain)) {

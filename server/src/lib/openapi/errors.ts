@@ -9,9 +9,8 @@ export type Operation = {
   errors: readonly ErrorCode[];
   probe: boolean;
   writes: boolean;
-  hasBody: boolean;
-  hasInput: boolean;
-  hasId: boolean;
+  /** Whether a request without a body is as good as one with an empty one. */
+  bodyOptional: boolean;
 };
 
 /** Every code that an operation can answer with: the general ones that apply to it, and its own. */
@@ -30,9 +29,11 @@ export const codesOf = (operation: Operation): ErrorCode[] => {
       ],
     ],
     [!operation.probe, ['rate_limited']],
-    [operation.hasBody, ['unsupported_media_type', 'body_too_large']],
-    [operation.hasId, ['not_found']],
+    // Also where no body is expected: one that is sent is read.
+    [operation.writes, ['unsupported_media_type', 'body_too_large']],
     [authenticated, ['authentication_required', 'invalid_credentials', 'invalid_token', 'invalid_api_key']],
+    // For an unknown object, an unknown vendor in Florin-Vendor, and whoever may not know of the operation.
+    [authenticated, ['not_found']],
     [authenticated, ['insufficient_permissions', 'vendor_required', 'upstream_timeout']],
     [
       authenticated && operation.writes,

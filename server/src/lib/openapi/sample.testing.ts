@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { absentBodyIsEmpty } from '../http/body.ts';
 import { listQuery } from '../http/page.ts';
 import {
   amountInput,
@@ -86,6 +87,50 @@ export const sampleApi = async (app: App): Promise<void> => {
         tags,
         summary: 'Read a payment',
         params: idParams('payment'),
+        response: { 200: thing },
+      },
+    },
+    described,
+  );
+  app.delete(
+    '/api/v1/payments/:id',
+    {
+      config: { requires: 'admin' },
+      schema: {
+        operationId: 'deletePayment',
+        tags,
+        summary: 'Delete a payment',
+        params: idParams('payment'),
+        response: { 200: thing },
+      },
+    },
+    described,
+  );
+  app.post(
+    '/api/v1/payments/:id/capture',
+    {
+      config: { requires: 'developer' },
+      preValidation: absentBodyIsEmpty,
+      schema: {
+        operationId: 'capturePayment',
+        tags,
+        summary: 'Capture a payment',
+        params: idParams('payment'),
+        body: Type.Partial(thingBody, { additionalProperties: false }),
+        response: { 200: thing },
+      },
+    },
+    described,
+  );
+  app.post(
+    '/api/v1/tokens',
+    {
+      config: { requires: 'developer' },
+      schema: {
+        operationId: 'createToken',
+        tags,
+        summary: 'Get a token',
+        body: Type.Union([thingBody, Type.Null()]),
         response: { 200: thing },
       },
     },
