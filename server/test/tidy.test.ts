@@ -45,16 +45,7 @@ describe('code', () => {
   });
 
   test('no file of code is longer than 400 lines', () => {
-    // Suites that are not split yet; nothing of the product.
-    const exceptions = [
-      'server/src/customers/customers.test.ts',
-      'server/src/lib/http/server.test.ts',
-      'server/test/bad-input.test.ts',
-      'server/test/races.test.ts',
-      'server/test/setup/requests.ts',
-    ];
-    const long = code.filter((path) => linesOf(path).length > 401);
-    expect(long.filter((path) => !exceptions.includes(path))).toEqual([]);
+    expect(code.filter((path) => linesOf(path).length > 401)).toEqual([]);
   });
 
   test('only lib/config reads the environment of the process', () => {

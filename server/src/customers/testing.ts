@@ -2,9 +2,10 @@ import { sql } from 'kysely';
 import type { Context } from '../lib/caller.ts';
 import { manualClock } from '../lib/clock.ts';
 import { inTransaction, type Db } from '../lib/database.ts';
+import { AppError } from '../lib/errors.ts';
 import { toUuid, type Id } from '../lib/ids.ts';
 import { Secret } from '../lib/secret.ts';
-import { payerOf } from './customers.ts';
+import { createCustomer, payerOf, updateCustomer } from './customers.ts';
 import { openCustomerKeys, type CustomerKeys } from './keys.ts';
 
 /** Keys and clock of a test. */
@@ -22,6 +23,38 @@ export const contextFor = (tenantId: number, now: Date): Context => ({
   requestId: 'req_test',
   now,
 });
+
+/** Makes and changes customers of a tenant, each with an address of its own. @param open the database, once it is there */
+export const testCustomers = (open: () => Db, tenantId: number) => {
+  const { keys, clock, encryption } = testKeys();
+  const context = contextFor(tenantId, clock.now());
+  let addresses = 0;
+  const freshEmail = (): string => `person.${++addresses}@example.com`;
+  const create = async (
+    body: Partial<Parameters<typeof createCustomer>[3]> = {},
+    key?: string,
+    within = context,
+  ) => {
+    const person = { email: freshEmail(), name: 'Grace Hopper', ...body };
+    const answer = await createCustomer(open(), keys, { context: within, key }, person);
+    // The entry of a new customer is about that customer.
+    return { answer, id: answer.entry.object?.id as Id<'customer'>, ...person };
+  };
+  type Changes = Omit<Parameters<typeof updateCustomer>[3], 'id'>;
+  const update = (id: Id<'customer'>, changes: Changes, key?: string, within = context) =>
+    updateCustomer(open(), keys, { context: within, key }, { id, ...changes });
+  return { keys, clock, encryption, context, freshEmail, create, update };
+};
+
+/** The refusal that something ends with. @throws Error when it does not */
+export const refusalOf = async (run: Promise<unknown>): Promise<AppError> => {
+  const error: unknown = await run.then(
+    () => undefined,
+    (refused: unknown) => refused,
+  );
+  if (error instanceof AppError) return error;
+  throw new Error('It was expected to be refused.', { cause: error });
+};
 
 /** Every row of every table of ours, as texts in every form that could betray what is in them. */
 export const everythingStored = async (superuser: Db): Promise<string> => {

@@ -27,7 +27,7 @@ export const currencies: readonly string[] = [...exponents.keys()].sort();
 export const exponentOf = (currency: string, field = 'currency'): number => {
   const exponent = exponents.get(currency);
   if (exponent === undefined) {
-    throw invalidField(field, `"${currency}" is not an ISO 4217 currency code such as "USD"`);
+    throw invalidField(field, 'must be an ISO 4217 currency code such as "USD"');
   }
   return exponent;
 };

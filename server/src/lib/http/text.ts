@@ -25,21 +25,22 @@ export const textFaults = (value: unknown, place: Place = 'body'): FieldFault[] 
     if (typeof inner === 'string') {
       const message = faultOf(inner);
       if (message) note(path, message);
-      return;
+    } else if (typeof inner === 'object' && inner !== null) {
+      if (path.length >= depthMax) note(path.slice(0, 1), `must not nest deeper than ${depthMax} levels`);
+      // By index: the names of a million items would cost more than everything else here.
+      else if (Array.isArray(inner)) inner.forEach((item, index) => enter(String(index), item));
+      else for (const [name, member] of Object.entries(inner)) walkMember(name, member);
     }
-    if (typeof inner !== 'object' || inner === null) return;
-    if (path.length >= depthMax)
-      return note(path.slice(0, 1), `must not nest deeper than ${depthMax} levels`);
-    for (const [name, member] of Object.entries(inner)) {
-      const message = faultOf(name);
-      if (message) {
-        note(path, `has a member whose name ${message}`);
-        continue;
-      }
-      path.push(name);
-      walk(member);
-      path.pop();
-    }
+  };
+  const walkMember = (name: string, member: unknown): void => {
+    const message = faultOf(name);
+    if (message) note(path, `has a member whose name ${message}`);
+    else enter(name, member);
+  };
+  const enter = (name: string, inner: unknown): void => {
+    path.push(name);
+    walk(inner);
+    path.pop();
   };
   walk(value);
   return faults;

@@ -1,0 +1,63 @@
+import { plain } from '../../src/lib/openapi/example.ts';
+import { send, testClient, testKey } from '../../src/services/testing.ts';
+import type { Operation, Parameter } from './requests.ts';
+import { objectText, validMembers } from './spoilt.ts';
+
+/** A request that would be accepted: the objects in its path, its path, its body. */
+export type Good = { ids: Record<string, string>; path: string; body: string | undefined };
+
+/** The prefix of the ids that a path parameter takes, such as `pay_`. */
+export const prefixOf = ({ name, schema }: Pick<Parameter, 'name' | 'schema'>): string => {
+  const [, prefix] = /^\^([a-z]+_)/.exec(String(schema['pattern'])) ?? [];
+  if (prefix === undefined)
+    throw new Error(`The path parameter ${name} is no id: say in badPaths what it must refuse`);
+  return prefix;
+};
+
+/** The path of an operation with these ids in it. */
+export const pathOf = ({ path }: Operation, ids: Record<string, string>): string =>
+  path.replace(/\{(\w+)\}/g, (_, name: string) => ids[name] ?? '');
+
+let made = 0;
+
+/** Makes the objects that requests need, by the prefix of their ids, through the API itself. */
+export const maker = (url: string) => {
+  const create = async (path: string, body: object): Promise<string> => {
+    const answer = await send(`${url}/api/v1${path}`, { method: 'POST', headers: testKey, json: body });
+    if (answer.status !== 201)
+      throw new Error(`${path} answered ${answer.status}: ${JSON.stringify(answer.body)}`);
+    return String(answer.body['id']);
+  };
+  const first = async (path: string, member: string): Promise<string> => {
+    const { body } = await send(`${url}/api/v1${path}`, { headers: testKey });
+    return String(plain((body['data'] as unknown[])[0])[member]);
+  };
+  const issue = async (): Promise<unknown> =>
+    (await send(`${url}/api/v1/authenticate`, { method: 'POST', headers: testClient })).body['token'];
+  type Make = (operation: Operation, ids: Record<string, string>, currency: string) => Promise<string>;
+  const makers: Record<string, Make> = {
+    acct_: () => first('/ledger/accounts?code=payable', 'id'),
+    cus_: () => create('/customers', { email: `made.${(made += 1)}@example.com`, name: 'Ada' }),
+    key_: () => create('/api-keys', { name: 'Till' }),
+    pay_: ({ id }, _, currency) =>
+      create('/payments', { amount: '1000', currency, capture: !/^(capture|cancel)/.test(id) }),
+    ref_: (_, ids) => create(`/payments/${ids['id']}/refunds`, { amount: '1' }),
+    trf_: async () =>
+      first(`/ledger/accounts/${await first('/ledger/accounts?code=payable', 'id')}/entries`, 'transfer_id'),
+    ven_: () => create('/vendors', { slug: `made-${(made += 1)}`, name: 'Made' }),
+  };
+  return async (operation: Operation, currency = 'USD'): Promise<Good> => {
+    const ids: Record<string, string> = {};
+    for (const parameter of operation.parameters.filter((each) => each.in === 'path')) {
+      const make = makers[prefixOf(parameter)];
+      if (!make)
+        throw new Error(
+          `No object has an id that starts with ${prefixOf(parameter)}: add it to the makers in setup/good-requests.ts`,
+        );
+      ids[parameter.name] = await make(operation, ids, currency);
+    }
+    const members = operation.body && validMembers(operation.body);
+    if (members && 'token' in members) members['token'] = JSON.stringify(await issue());
+    return { ids, path: pathOf(operation, ids), body: members && objectText(members) };
+  };
+};
