@@ -201,14 +201,13 @@ create table ledger.transfers (
 grant insert, select on ledger.transfers to florin_service;
 grant select on ledger.transfers to florin_maintenance;
 
-create function ledger.assert_transfers(transfers jsonb) returns void language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.assert_transfers(transfers jsonb, postings jsonb) returns void language plpgsql volatile set enable_hashjoin=on set enable_mergejoin=off set enable_seqscan=off;
 create function ledger.end_hold(ended_id uuid, captured_amount bigint, transfer uuid, at timestamp with time zone) returns void language plpgsql volatile;
 create function ledger.lock_accounts(ids uuid[]) returns void language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
-create function ledger.may_fail(transfers jsonb) returns boolean language sql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function ledger.open_account(new_id uuid, tenant integer, account_currency text, account_code text, is_non_negative boolean, at timestamp with time zone) returns uuid language plpgsql volatile;
 create function ledger.place_hold(hold_id uuid, tenant integer, object uuid, debit_account uuid, credit_account uuid, held_amount bigint, at timestamp with time zone) returns text language plpgsql volatile;
-create function ledger.post_batch(transfers jsonb, at timestamp with time zone) returns TABLE(transfer_id uuid, outcome text) language plpgsql volatile set enable_hashjoin=off set enable_material=off set enable_mergejoin=off set enable_seqscan=off;
-create function ledger.rejections(transfers jsonb) returns jsonb language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.post_batch(transfers jsonb, postings jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile set enable_hashjoin=off set enable_material=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.rejections(postings jsonb) returns jsonb language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 
 
 create schema payments;
@@ -301,8 +300,9 @@ create table payments.refunds (
 grant insert, select, update (failure_code, state, updated_at, version) on payments.refunds to florin_service;
 grant select on payments.refunds to florin_maintenance;
 
-create function payments.create_batch(items jsonb, refusal_texts jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile set enable_hashjoin=off set enable_material=off set enable_mergejoin=off set enable_seqscan=off;
+create function payments.create_batch(payments jsonb, transfers jsonb, postings jsonb, entries jsonb, keys jsonb, refusal_texts jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile;
 create function payments.insert(rows jsonb) returns void language sql volatile;
+create function payments.without(items jsonb, dropped integer[]) returns jsonb language sql immutable;
 
 
 create schema vendors;

@@ -1,11 +1,11 @@
--- Decides transfers one by one, in order, against running balances: {transfer id: reason} of those that can't be posted.
--- Slow and exact; `post_batch` calls it only when `may_fail` says that order matters.
-create or replace function ledger.rejections(transfers jsonb) returns jsonb
+-- Decides transfers one by one, in order, against running balances: {ord: reason} of those that can't be posted.
+-- Slow and exact; `post_batch`, which holds the locks, calls it only when order matters.
+create or replace function ledger.rejections(postings jsonb) returns jsonb
 language plpgsql
 set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
 as $$
 declare
-  transfer jsonb;
+  transfer record;
   posting record;
   reason text;
   rejected jsonb := '{}';
@@ -13,13 +13,14 @@ declare
   after jsonb;
   balance numeric;
 begin
-  for transfer in select value from jsonb_array_elements(transfers) loop
+  for transfer in select distinct p.ord from jsonb_to_recordset(postings) as p(ord integer) order by p.ord loop
     reason := null;
     after := '{}';
     for posting in
       select p.account_id, p.amount, a.posted, a.reserved, a.non_negative
-      from jsonb_to_recordset(transfer -> 'postings') as p(account_id uuid, amount bigint),
+      from jsonb_to_recordset(postings) as p(ord integer, account_id uuid, amount bigint),
            lateral (select posted, reserved, non_negative from ledger.accounts where id = p.account_id offset 0) a
+      where p.ord = transfer.ord
     loop
       balance := coalesce((running ->> posting.account_id::text)::numeric, posting.posted) + posting.amount;
       if abs(balance) > 9223372036854775807 then
@@ -32,7 +33,7 @@ begin
     if reason is null then
       running := running || after;
     else
-      rejected := rejected || jsonb_build_object(transfer ->> 'id', reason);
+      rejected := rejected || jsonb_build_object(transfer.ord::text, reason);
     end if;
   end loop;
   return rejected;

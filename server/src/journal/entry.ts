@@ -1,4 +1,4 @@
-import { canonicalHash, type Json } from '../lib/canonical.ts';
+import { canonicalHash, type Json, type JsonObject } from '../lib/canonical.ts';
 import type { Context } from '../lib/caller.ts';
 import { newId, toUuid, type Id, type IdKind } from '../lib/ids.ts';
 
@@ -78,7 +78,7 @@ export const entryHash = (entry: Omit<JournalEntry, 'hash'>): Buffer =>
   });
 
 /** The row that `journal.append` stores. */
-export const entryRow = (entry: JournalEntry): Json => ({
+export const entryRow = (entry: JournalEntry): JsonObject => ({
   tenant_id: entry.tenantId,
   id: toUuid(entry.id),
   kind: entry.kind,

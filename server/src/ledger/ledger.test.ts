@@ -10,7 +10,7 @@ import {
   placeHold,
   post,
   setOverdraft,
-  transferRow,
+  transferRows,
   type Posting,
   type Transfer,
 } from './ledger.ts';
@@ -56,9 +56,12 @@ const leave = (books: Books, amountMinor: bigint) =>
     [books.outside, amountMinor],
   ]);
 
-const postBatch = async (transfers: readonly Transfer[]): Promise<string[]> => {
+const postBatch = async (batch: readonly Transfer[]): Promise<string[]> => {
+  const { transfers, postings } = transferRows(batch);
   const { rows } = await sql<{ outcome: string }>`
-    select outcome from ledger.post_batch(${JSON.stringify(transfers.map(transferRow))}::jsonb, ${now})
+    select outcome
+    from ledger.post_batch(${JSON.stringify(transfers)}::jsonb, ${JSON.stringify(postings)}::jsonb, ${now})
+    order by ord
   `.execute(db);
   return rows.map(({ outcome }) => outcome);
 };

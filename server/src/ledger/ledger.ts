@@ -33,16 +33,22 @@ export const makeTransfer = (options: {
   return { ...options, id: newId('transfer'), postings };
 };
 
-/** The form in which the SQL functions of the ledger take a transfer. */
-export const transferRow = (transfer: Transfer): Json => ({
-  id: toUuid(transfer.id),
-  tenant_id: transfer.tenantId,
-  kind: transfer.kind,
-  object_id: toUuid(transfer.objectId),
-  postings: transfer.postings.map(({ accountId, amountMinor }) => ({
-    account_id: toUuid(accountId),
-    amount: amountMinor.toString(),
+/** Transfers in the form that `ledger.post_batch` takes: `ord` is the position of a transfer, its postings name it. */
+export const transferRows = (transfers: readonly Transfer[]): { transfers: Json[]; postings: Json[] } => ({
+  transfers: transfers.map((transfer, ord) => ({
+    ord,
+    id: toUuid(transfer.id),
+    tenant_id: transfer.tenantId,
+    kind: transfer.kind,
+    object_id: toUuid(transfer.objectId),
   })),
+  postings: transfers.flatMap(({ postings }, ord) =>
+    postings.map(({ accountId, amountMinor }) => ({
+      ord,
+      account_id: toUuid(accountId),
+      amount: amountMinor.toString(),
+    })),
+  ),
 });
 
 /**
@@ -50,8 +56,10 @@ export const transferRow = (transfer: Transfer): Json => ({
  * @throws AppError `insufficient_funds` or `balance_overflow`; nothing was posted then
  */
 export const post = async (tx: Tx, transfer: Transfer, now: Date): Promise<void> => {
+  const { transfers, postings } = transferRows([transfer]);
   const { rows } = await sql<{ outcome: PostingOutcome }>`
-    select outcome from ledger.post_batch(${JSON.stringify([transferRow(transfer)])}::jsonb, ${now})
+    select outcome
+    from ledger.post_batch(${JSON.stringify(transfers)}::jsonb, ${JSON.stringify(postings)}::jsonb, ${now})
   `.execute(tx);
   refuse(rows[0]?.outcome);
 };

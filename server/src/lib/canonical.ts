@@ -2,13 +2,8 @@ import { createHash } from 'node:crypto';
 import canonicalize from 'canonicalize';
 
 /** Plain JSON data. */
-export type Json =
-  | null
-  | boolean
-  | number
-  | string
-  | readonly Json[]
-  | { readonly [key: string]: Json | undefined };
+export type Json = null | boolean | number | string | readonly Json[] | JsonObject;
+export type JsonObject = { readonly [key: string]: Json | undefined };
 
 /** The one byte sequence of a JSON value (RFC 8785): equal values give equal texts, whatever the order of members. */
 export const canonicalJson = (value: Json): string => {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { sql, type RawBuilder } from 'kysely';
 import type { Mode } from '../lib/caller.ts';
-import type { Json } from '../lib/canonical.ts';
+import type { JsonObject } from '../lib/canonical.ts';
 import type { Db, Tx } from '../lib/database.ts';
 import { notFound } from '../lib/errors.ts';
 import { fromUuid, toUuid, type Id } from '../lib/ids.ts';
@@ -88,7 +88,7 @@ export const listPayments = async (
 };
 
 /** The row that `payments.insert` takes. */
-export const paymentRow = (payment: Payment): Json => ({
+export const paymentRow = (payment: Payment): JsonObject => ({
   tenant_id: payment.tenantId,
   id: toUuid(payment.id),
   version: payment.version,

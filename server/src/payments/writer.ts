@@ -7,7 +7,7 @@ import type { Clock } from '../lib/clock.ts';
 import { isDatabaseGone, sqlStateOf, type Pipeline } from '../lib/database.ts';
 import { AppError } from '../lib/errors.ts';
 import { toUuid } from '../lib/ids.ts';
-import { refusalTexts, transferRow, type Transfer } from '../ledger/ledger.ts';
+import { refusalTexts, transferRows, type Transfer } from '../ledger/ledger.ts';
 import type { Payment } from './payment.ts';
 import { paymentRow } from './store.ts';
 
@@ -46,12 +46,20 @@ const writeBatch = async (
   clock: Clock,
   writes: readonly PaymentWrite[],
 ): Promise<readonly WriteOutcome[]> => {
-  const items = JSON.stringify(writes.map(writeRow));
+  const { transfers, postings } = transferRows(writes.map(({ transfer }) => transfer));
+  const columns = [
+    writes.map(paymentColumn),
+    transfers,
+    postings,
+    writes.map(entryColumn),
+    writes.flatMap(keyColumn),
+  ];
   const rows = await retried(() =>
     pipeline.query<{ outcome: WriteOutcome }>({
       name: 'payments.create_batch',
-      text: 'select outcome from payments.create_batch($1::jsonb, $2::jsonb, $3) order by ord',
-      values: [items, refusalTextsJson, clock.now()],
+      text: `select outcome from payments.create_batch($1::jsonb, $2::jsonb, $3::jsonb, $4::jsonb, $5::jsonb, $6::jsonb, $7)
+             order by ord`,
+      values: [...columns.map((column) => JSON.stringify(column)), refusalTextsJson, clock.now()],
     }),
   );
   return rows.map(({ outcome }) => outcome);
@@ -59,21 +67,24 @@ const writeBatch = async (
 
 const refusalTextsJson = JSON.stringify(refusalTexts);
 
-const writeRow = ({ payment, transfer, entry, key }: PaymentWrite): Json => ({
-  payment: paymentRow(payment),
-  transfer: transferRow(transfer),
-  entry: entryRow(entry),
-  ...(key && {
-    key: {
-      tenant_id: payment.tenantId,
-      operation: key.operation,
-      key: key.key,
-      request_hash: requestHash(key.request).toString('hex'),
-      status: key.status,
-      entry_id: toUuid(entry.id),
-    },
-  }),
-});
+const paymentColumn = ({ payment }: PaymentWrite, ord: number): Json => ({ ord, ...paymentRow(payment) });
+
+const entryColumn = ({ entry }: PaymentWrite, ord: number): Json => ({ ord, ...entryRow(entry) });
+
+const keyColumn = ({ payment, entry, key }: PaymentWrite, ord: number): Json[] =>
+  key === undefined
+    ? []
+    : [
+        {
+          ord,
+          tenant_id: payment.tenantId,
+          operation: key.operation,
+          key: key.key,
+          request_hash: requestHash(key.request).toString('hex'),
+          status: key.status,
+          entry_id: toUuid(entry.id),
+        },
+      ];
 
 /** A deadlock or serialisation failure rolled the whole batch back: it is sent again, a few times. */
 const retried = async <T>(run: () => Promise<T>, attemptsLeft = 3): Promise<T> => {
