@@ -14,21 +14,20 @@ import { parseTime } from '../lib/time.ts';
 import { sandboxCases } from './connectors/sandbox.ts';
 import type { PaymentsModule } from './module.ts';
 import { refundRest } from './operations.ts';
-import { paymentSnapshot, refundSnapshot } from './payment.ts';
+import { paymentSnapshot } from './payment.ts';
 import { cancel, capture, refund } from './payments.ts';
 import { create } from './create.ts';
+import { refundErrors, refundRoutes, writeErrors } from './refund-routes.ts';
 import {
   CancelBody,
   CaptureBody,
   CreatePaymentBody,
   ListPaymentsQuery,
-  ListRefundsQuery,
   PaymentAnswer,
   RefundBody,
-  RefundSnapshot,
   type PaymentSnapshot,
 } from './schema.ts';
-import { getPayment, getRefund, listPayments, listRefunds } from './store.ts';
+import { getPayment, listPayments } from './store.ts';
 
 type Person = { email: string; name: string | null };
 
@@ -208,106 +207,6 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
     await app.register(refundRoutes(dependencies));
   };
 };
-
-/** Refunds of a payment: `/payments/:id/refunds`. */
-const refundRoutes =
-  ({ module, clock }: Dependencies): FastifyPluginAsyncTypebox =>
-  async (app) => {
-    app.post(
-      '/payments/:id/refunds',
-      {
-        config: { requires: 'finance', errors: refundErrors },
-        preValidation: absentBodyIsEmpty,
-        schema: {
-          operationId: 'createRefund',
-          tags,
-          summary: 'Refund a payment, answering with the refund',
-          description:
-            'All that is left or a part, as often as there is something left. Needs the available balance of `payable`; ' +
-            'the fee comes back in proportion.',
-          headers: writeHeaders,
-          params: idParams('payment'),
-          body: RefundBody,
-          response: { 201: RefundSnapshot, 202: RefundSnapshot },
-        },
-      },
-      async (request, reply) => {
-        const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
-        const answer = await refund(module, write, request.params.id, {
-          body: request.body,
-          name: 'payments.refund',
-        });
-        return sendAnswer(reply, answer, answer.entry.snapshot);
-      },
-    );
-
-    app.get(
-      '/payments/:id/refunds',
-      {
-        config: { requires: 'viewer' },
-        schema: {
-          operationId: 'listRefunds',
-          tags,
-          summary: 'List the refunds of a payment, the newest first',
-          description: 'Also those that failed or wait for their backend.',
-          params: idParams('payment'),
-          querystring: ListRefundsQuery,
-          response: { 200: listOf(RefundSnapshot) },
-        },
-      },
-      async (request) => {
-        const { cursor, limit } = request.query;
-        const { tenantId } = request.caller;
-        const payment = await getPayment(module.db, tenantId, request.params.id);
-        const after = decodeCursor(cursor, Type.Tuple([idOf('refund')]))?.[0];
-        const rows = await listRefunds(
-          module.db,
-          { tenantId, paymentId: payment.id },
-          { after, limit: limit + 1 },
-        );
-        return pageOf(rows, {
-          limit,
-          positionOf: ({ id }) => [id],
-          render: (row) => refundSnapshot(payment, row),
-        });
-      },
-    );
-
-    app.get(
-      '/payments/:id/refunds/:refund_id',
-      {
-        config: { requires: 'viewer' },
-        schema: {
-          operationId: 'getRefund',
-          tags,
-          summary: 'Get a refund',
-          description: 'The refund as it is now.',
-          params: Type.Object(
-            {
-              ...idParams('payment').properties,
-              refund_id: idOf('refund', { description: 'Id of the refund.' }),
-            },
-            { 'x-noun': 'refund' },
-          ),
-          response: { 200: RefundSnapshot },
-        },
-      },
-      async (request) => {
-        const { tenantId } = request.caller;
-        const payment = await getPayment(module.db, tenantId, request.params.id);
-        const key = { tenantId, paymentId: payment.id, id: request.params.refund_id };
-        return refundSnapshot(payment, await getRefund(module.db, key));
-      },
-    );
-  };
-
-const writeErrors = [
-  'idempotency_key_required',
-  'idempotency_key_reused',
-  'request_in_flight',
-  'overloaded',
-] as const;
-const refundErrors = [...writeErrors, 'invalid_state', 'amount_too_large', 'insufficient_funds'] as const;
 
 /** Fills in who paid. Personal data is added when an answer is sent; what is stored holds the customer's id. */
 const completer = ({ describeCustomers }: Dependencies) => {
