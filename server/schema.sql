@@ -118,8 +118,8 @@ create table journal.idempotency_keys (
 grant delete, select on journal.idempotency_keys to florin_maintenance;
 grant insert, select, update (entry_id, open_until, refusal, status) on journal.idempotency_keys to florin_service;
 
-create function journal.append(entries jsonb) returns void language sql volatile;
-create function journal.claim_keys(keys jsonb, at timestamp with time zone) returns TABLE(ord integer) language sql volatile;
+create function journal.append(entries jsonb) returns void language plpgsql volatile;
+create function journal.claim_keys(keys jsonb, at timestamp with time zone) returns TABLE(ord integer) language plpgsql volatile;
 create function journal.refuse_keys(keys jsonb) returns void language sql volatile;
 
 
@@ -201,13 +201,13 @@ create table ledger.transfers (
 grant insert, select on ledger.transfers to florin_service;
 grant select on ledger.transfers to florin_maintenance;
 
-create function ledger.assert_transfers(transfers jsonb, postings jsonb) returns void language plpgsql volatile set enable_hashjoin=on set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.assert_transfers(transfers jsonb, postings jsonb) returns void language plpgsql volatile set enable_seqscan=off;
 create function ledger.end_hold(ended_id uuid, captured_amount bigint, transfer uuid, at timestamp with time zone) returns void language plpgsql volatile;
-create function ledger.lock_accounts(ids uuid[]) returns void language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.lock_accounts(ids uuid[]) returns void language plpgsql volatile set enable_seqscan=off;
 create function ledger.open_account(new_id uuid, tenant integer, account_currency text, account_code text, is_non_negative boolean, at timestamp with time zone) returns uuid language plpgsql volatile;
 create function ledger.place_hold(hold_id uuid, tenant integer, object uuid, debit_account uuid, credit_account uuid, held_amount bigint, at timestamp with time zone) returns text language plpgsql volatile;
-create function ledger.post_batch(transfers jsonb, postings jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile set enable_hashjoin=off set enable_material=off set enable_mergejoin=off set enable_seqscan=off;
-create function ledger.rejections(postings jsonb) returns jsonb language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function ledger.post_batch(transfers jsonb, postings jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile set enable_seqscan=off;
+create function ledger.rejections(postings jsonb) returns jsonb language plpgsql volatile set enable_seqscan=off;
 
 
 create schema payments;
@@ -301,7 +301,7 @@ grant insert, select, update (failure_code, state, updated_at, version) on payme
 grant select on payments.refunds to florin_maintenance;
 
 create function payments.create_batch(payments jsonb, transfers jsonb, postings jsonb, entries jsonb, keys jsonb, refusal_texts jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile;
-create function payments.insert(rows jsonb) returns void language sql volatile;
+create function payments.insert(rows jsonb) returns void language plpgsql volatile;
 create function payments.without(items jsonb, dropped integer[]) returns jsonb language sql immutable;
 
 

@@ -2,8 +2,9 @@
 -- Equal keys: the first of the batch wins, and a key that another transaction is taking is waited for.
 -- Sorted, so that two batches never wait for each other's keys in a circle.
 create or replace function journal.claim_keys(keys jsonb, at timestamptz) returns table (ord integer)
-language sql as $$
-  with wanted as (
+language plpgsql as $$
+begin
+  return query with wanted as (
     select k.*
     from jsonb_to_recordset(keys) as k(ord integer, tenant_id integer, operation text, key text, request_hash text,
                                        status smallint, entry_id uuid, open_until timestamptz)
@@ -16,4 +17,4 @@ language sql as $$
     returning entry_id
   )
   select w.ord from wanted w join taken t using (entry_id);
-$$;
+end $$;

@@ -1,7 +1,7 @@
 -- Refuses what no writer may ask for: invariant 1 (per currency, a transfer sums to zero) and the border between tenants.
 create or replace function ledger.assert_transfers(transfers jsonb, postings jsonb) returns void
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = on set enable_mergejoin = off
+set enable_seqscan = off
 as $$
 declare
   wrong text;

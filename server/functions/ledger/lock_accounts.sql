@@ -3,7 +3,7 @@
 create or replace function ledger.lock_accounts(ids uuid[]) returns void
 language plpgsql
 -- A plan made while the table was empty must not scan it once it has grown.
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off
 as $$
 begin
   perform a.version

@@ -2,7 +2,7 @@
 -- Slow and exact; `post_batch`, which holds the locks, calls it only when order matters.
 create or replace function ledger.rejections(postings jsonb) returns jsonb
 language plpgsql
-set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off
+set enable_seqscan = off
 as $$
 declare
   transfer record;
