@@ -2,6 +2,9 @@ import type { Authenticator } from './authenticate.ts';
 import type { Directory, UsageReport } from './directory.ts';
 import { usageMax } from './directory.ts';
 
+/** Where the core tells every edge to ask for revocations at once; whoever does not hear it asks within a second. */
+export const revocationChannel = 'florin:revocations';
+
 const pollEveryMs = 1_000;
 const reportEveryMs = 30_000;
 

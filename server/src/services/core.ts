@@ -1,5 +1,7 @@
 import { sql } from 'kysely';
+import { revocationChannel } from '../access/watch.ts';
 import { openCustomerKeys } from '../customers/keys.ts';
+import type { Cache } from '../lib/cache.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
 import { keyFrom } from '../lib/crypto.ts';
@@ -14,6 +16,7 @@ type Options = {
   config: Pick<Config, 'database' | 'encryption' | 'payments'>;
   connection: ConnectionOptions;
   secrets: SecretSource;
+  cache: Cache;
   clock: Clock;
   log: Log;
   metrics: Metrics;
@@ -22,8 +25,11 @@ type Options = {
 /** What the core works with, opened; `close` finishes the payments that were accepted, then leaves the database. */
 export type Core = { parts: CoreParts; ping(): Promise<unknown>; close(): Promise<void> };
 
+/** The cache never throws: a Redis that is away costs the second until the next poll. */
+export const announcer = (cache: Cache) => (): void => void cache.publish(revocationChannel, '');
+
 /** Opens the core of `sapi`: the database, the keys, the payments. */
-export const openCore = ({ config, connection, secrets, clock, log, metrics }: Options): Core => {
+export const openCore = ({ config, connection, secrets, cache, clock, log, metrics }: Options): Core => {
   const databaseLog = moduleLog(log, 'database');
   const database = openDatabase({
     connection,
@@ -43,6 +49,7 @@ export const openCore = ({ config, connection, secrets, clock, log, metrics }: O
       customerKeys,
       payments: payments.module,
       clock,
+      announceRevocation: announcer(cache),
     },
     ping: () => sql`select 1`.execute(db),
     close: async () => {

@@ -5,7 +5,7 @@ import { accessGate } from '../access/gate.ts';
 import { accessRoutes } from '../access/routes.ts';
 import { securityEvents, type SecurityEvents } from '../access/security-events.ts';
 import { accessTokens } from '../access/tokens.ts';
-import { watch, type Watch } from '../access/watch.ts';
+import { revocationChannel, watch, type Watch } from '../access/watch.ts';
 import type { Cache } from '../lib/cache.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
@@ -76,6 +76,7 @@ export const mountEdge = (app: App, parts: EdgeParts): Edge => {
     await prepareDecoy(secrets).catch((error: unknown) =>
       onFailure(error, 'the decoy secret could not be made'),
     );
+    await cache.subscribe(revocationChannel, () => void revocations.poll());
     await revocations.poll();
     revocations.start();
   });

@@ -1,6 +1,19 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
-import { oneProcess, send, testClient, testKey, testParts, type TestApi, type TestParts } from './testing.ts';
+import { localDirectory } from '../access/local.ts';
+import { revocationChannel } from '../access/watch.ts';
+import { buildServer } from '../lib/http/server.ts';
+import { mountEdge } from './edge.ts';
+import {
+  oneProcess,
+  send,
+  testClient,
+  testConfig,
+  testKey,
+  testParts,
+  type TestApi,
+  type TestParts,
+} from './testing.ts';
 
 let database: TestDatabase;
 let parts: TestParts;
@@ -75,5 +88,53 @@ describe('GET /audit', () => {
         async () => (await call('/audit?scope=platform&result=refused', { headers: testKey })).body['data'],
       )
       .toContainEqual(expect.objectContaining({ result: 'refused', action: 'authentication.failed' }));
+  });
+});
+
+describe('revocations', () => {
+  test('are announced to every edge when they are made, and nothing else is', async () => {
+    let heard = 0;
+    await parts.cache.subscribe(revocationChannel, () => (heard += 1));
+    const { body: key } = await call('/api-keys', {
+      method: 'POST',
+      headers: testKey,
+      json: { name: 'short' },
+    });
+    const headers = { 'x-api-key': String(key['key']) };
+    expect((await call('/payments', { headers })).status).toBe(200);
+    expect(heard).toBe(0);
+    await call(`/api-keys/${String(key['id'])}`, { method: 'DELETE', headers: testKey });
+    expect(heard).toBe(1);
+    await api.edge.watch.poll();
+    expect((await call('/payments', { headers })).status).toBe(403);
+  });
+
+  test('an edge that hears of one asks for it at once', async () => {
+    const asked: string[] = [];
+    const listeners: (() => void)[] = [];
+    const cache = {
+      ...parts.cache,
+      subscribe: async (channel: string, listen: (message: string) => void) => {
+        if (channel === revocationChannel) listeners.push(() => listen(''));
+      },
+    };
+    const directory = localDirectory(parts);
+    const app = buildServer({ ...parts, config: testConfig(), name: 'edge' });
+    const edge = mountEdge(app, {
+      ...parts,
+      config: testConfig(),
+      cache,
+      directory: {
+        ...directory,
+        revocationsSince: (last) => (asked.push('asked'), directory.revocationsSince(last)),
+      },
+    });
+    await app.ready();
+    await edge.watch.poll();
+    const before = asked.length;
+    for (const hear of listeners) hear();
+    // Asking begins with the message itself, not with the timer.
+    expect(asked.length).toBe(before + 1);
+    await app.close();
   });
 });

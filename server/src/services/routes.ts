@@ -27,6 +27,8 @@ export type CoreParts = {
   customerKeys: CustomerKeys;
   payments: PaymentsModule;
   clock: Clock;
+  /** Tells every edge, after the commit, that a credential was revoked. */
+  announceRevocation(): void;
 };
 
 /** The routes of every module under `/api/v1`: a new module is one line here. */

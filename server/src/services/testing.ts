@@ -17,6 +17,7 @@ import type { TestDatabase } from '../../test/setup/database.ts';
 import { buildEapi } from './eapi.ts';
 import { mountEdge, type Edge } from './edge.ts';
 import { mountCore, routeTable, type RouteRow } from './routes.ts';
+import { announcer } from './core.ts';
 import { openPayments } from './payments.ts';
 import { buildSapi } from './sapi.ts';
 
@@ -46,6 +47,7 @@ export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'c
   });
   await seedDemo({ db, secrets, clock }, 'test');
   const customerKeys = openCustomerKeys({ masterKey }, { clock });
+  const cache = processCache(clock);
   const metrics = createMetrics({ process: false });
   const { log, lines } = memoryLog();
   const payments = openPayments({
@@ -64,7 +66,8 @@ export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'c
     masterKey: master,
     customerKeys,
     payments: payments.module,
-    cache: processCache(clock),
+    cache,
+    announceRevocation: announcer(cache),
     metrics,
     log,
     lines,

@@ -17,12 +17,14 @@ const Cursor = Type.Tuple([idOf('api_key')]);
 const keyErrors = ['idempotency_key_reused', 'request_in_flight'] as const;
 const headers = Type.Object({ ...writeHeaders.properties, ...vendorHeader });
 
+type Dependencies = { db: Db; masterKey: Key; clock: Clock; announceRevocation(): void };
+
 /**
  * The keys of the vendor that the caller is or acts for: `/api-keys`. A platform caller that acts for no vendor
  * manages the platform's own keys. A key has the mode of the caller that makes it.
  */
 export const apiKeyRoutes =
-  ({ db, masterKey, clock }: { db: Db; masterKey: Key; clock: Clock }): FastifyPluginAsyncTypebox =>
+  ({ db, masterKey, clock, announceRevocation }: Dependencies): FastifyPluginAsyncTypebox =>
   async (app) => {
     app.post(
       '/api-keys',
@@ -92,6 +94,7 @@ export const apiKeyRoutes =
       async (request, reply) => {
         const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
         const answer = await revokeApiKey(db, write, request.caller, request.params.id);
+        announceRevocation();
         return sendAnswer(reply, answer, snapshotOf(answer));
       },
     );

@@ -24,7 +24,7 @@ const keyErrors = ['idempotency_key_reused', 'request_in_flight'] as const;
 
 /** Who is paid: `/vendors`, for the platform only. To vendors these paths do not exist. */
 export const vendorRoutes =
-  (deps: VendorDeps & { clock: Clock }): FastifyPluginAsyncTypebox =>
+  (deps: VendorDeps & { clock: Clock; announceRevocation(): void }): FastifyPluginAsyncTypebox =>
   async (app) => {
     const { db, clock } = deps;
 
@@ -137,6 +137,7 @@ export const vendorRoutes =
         async (request, reply) => {
           const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
           const answer = await act(db, write, request.params.id);
+          deps.announceRevocation();
           return sendAnswer(reply, answer, snapshotOf(answer));
         },
       );
