@@ -111,16 +111,22 @@ describe('one batch', () => {
   test('the plan of a batch made while the tables were empty still serves when they have grown', async () => {
     await using empty = await testDatabase();
     // Tables known to be empty invite plans that read them whole.
-    await sql`vacuum analyze`.execute(empty.superuser);
+    await sql`
+      vacuum analyze ledger.accounts, ledger.transfers, ledger.entries, journal.entries, journal.idempotency_keys,
+                     payments.payments
+    `.execute(empty.superuser);
     const client = new pg.Client(clientConfig(empty.connection, 'test-plan'));
     await client.connect();
-    // One transaction, so that the session's own counters tell what its statements read.
-    await client.query('begin');
     const query = async <Row>(statement: Statement): Promise<Row[]> => (await client.query(statement)).rows;
     const close = () => client.end();
     const writer = createPaymentWriter({ query, close, [Symbol.asyncDispose]: close }, manualClock(testNow));
     const onOneSession = { ...module, db: empty.db, accounts: createAccounts(), writer };
     const tenant = newTenant();
+    // The accounts are opened before the transaction begins: other sessions could wait for its end otherwise.
+    const body = { amount: '1.00', currency: 'USD' };
+    await create(onOneSession, { context: contextFor(tenant), key: undefined }, body);
+    // One transaction, so that the session's own counters tell what its statements read.
+    await client.query('begin');
     for (let round = 0; round < 15; round += 1) {
       const keys = Array.from({ length: 250 }, (_, index) => `r${round}-${index}`);
       await Promise.all(
