@@ -92,14 +92,34 @@ create table journal.entries (
   transfer_id uuid,
   hash bytea not null,
   "timestamp" timestamp with time zone not null,
+  xid xid8 not null default pg_current_xact_id(),
   constraint entries_pkey PRIMARY KEY (tenant_id, id),
   constraint entries_check CHECK (object_version IS NULL OR object_version > 0 AND object_id IS NOT NULL),
   constraint entries_hash_check CHECK (octet_length(hash) = 32),
   constraint entries_result_check CHECK (result = ANY (ARRAY['success'::text, 'refused'::text]))
 );
 CREATE UNIQUE INDEX entries_object ON journal.entries USING btree (object_id, object_version) WHERE (object_version IS NOT NULL);
+CREATE INDEX entries_xid ON journal.entries USING btree (xid);
 grant insert, select on journal.entries to florin_service;
 grant select on journal.entries to florin_maintenance;
+
+create table journal.heads (
+  number bigint not null,
+  size bigint not null,
+  root bytea not null,
+  "timestamp" timestamp with time zone not null,
+  signatures jsonb not null,
+  snapshot pg_snapshot not null,
+  cluster bigint not null,
+  constraint heads_pkey PRIMARY KEY (number),
+  constraint heads_size_key UNIQUE (size),
+  constraint heads_number_check CHECK (number > 0),
+  constraint heads_root_check CHECK (octet_length(root) = 32),
+  constraint heads_size_check CHECK (size > 0),
+  constraint heads_timestamp_check CHECK ("timestamp" = date_trunc('milliseconds'::text, "timestamp"))
+);
+grant insert, select on journal.heads to florin_service;
+grant select on journal.heads to florin_maintenance;
 
 create table journal.idempotency_keys (
   tenant_id integer not null,
@@ -118,9 +138,46 @@ create table journal.idempotency_keys (
 grant delete, select on journal.idempotency_keys to florin_maintenance;
 grant insert, select, update (entry_id, open_until, refusal, status) on journal.idempotency_keys to florin_service;
 
-create function journal.append(entries jsonb) returns void language plpgsql volatile;
-create function journal.claim_keys(keys jsonb, at timestamp with time zone) returns TABLE(ord integer) language plpgsql volatile;
-create function journal.refuse_keys(keys jsonb) returns void language sql volatile;
+create table journal.keys (
+  id text not null,
+  public_key bytea not null,
+  created_at timestamp with time zone not null,
+  endorsed_by text,
+  endorsement bytea,
+  constraint keys_pkey PRIMARY KEY (id),
+  constraint keys_check CHECK ((endorsed_by IS NULL) = (endorsement IS NULL))
+);
+grant insert, select on journal.keys to florin_service;
+grant select on journal.keys to florin_maintenance;
+
+create table journal.nodes (
+  level smallint not null,
+  index bigint not null,
+  hash bytea not null,
+  constraint nodes_pkey PRIMARY KEY (level, index),
+  constraint nodes_hash_check CHECK (octet_length(hash) = 32),
+  constraint nodes_index_check CHECK (index >= 0),
+  constraint nodes_level_check CHECK (level > 0 AND (level::integer % 4) = 0)
+);
+grant insert, select on journal.nodes to florin_service;
+grant select on journal.nodes to florin_maintenance;
+
+create table journal.positions (
+  "position" bigint not null,
+  tenant_id integer not null,
+  entry_id uuid not null,
+  leaf bytea not null,
+  constraint positions_pkey PRIMARY KEY ("position"),
+  constraint positions_leaf_check CHECK (octet_length(leaf) = 32),
+  constraint positions_position_check CHECK ("position" >= 0)
+);
+CREATE UNIQUE INDEX positions_entry ON journal.positions USING btree (entry_id);
+grant insert, select on journal.positions to florin_service;
+grant select on journal.positions to florin_maintenance;
+
+create function journal.append(tenant_ids integer[], ids uuid[], kinds text[], results text[], actors text[], origins text[], request_ids text[], object_types text[], object_ids uuid[], object_versions integer[], snapshots jsonb[], transfer_ids uuid[], hashes bytea[], times timestamp with time zone[], skipped integer[] DEFAULT '{}'::integer[]) returns void language plpgsql volatile;
+create function journal.claim_keys(tenant_ids integer[], operations text[], keys text[], request_hashes bytea[], statuses integer[], entry_ids uuid[], at timestamp with time zone) returns integer[] language plpgsql volatile set enable_seqscan=off;
+create function journal.refuse_keys(tenant_ids integer[], operations text[], keys text[], refusals jsonb) returns void language plpgsql volatile set enable_seqscan=off;
 
 
 create schema ledger;
@@ -201,13 +258,12 @@ create table ledger.transfers (
 grant insert, select on ledger.transfers to florin_service;
 grant select on ledger.transfers to florin_maintenance;
 
-create function ledger.assert_transfers(transfers jsonb, postings jsonb) returns void language plpgsql volatile set enable_seqscan=off;
 create function ledger.end_hold(ended_id uuid, captured_amount bigint, transfer uuid, at timestamp with time zone) returns void language plpgsql volatile;
 create function ledger.lock_accounts(ids uuid[]) returns void language plpgsql volatile set enable_seqscan=off;
 create function ledger.open_account(new_id uuid, tenant integer, account_currency text, account_code text, is_non_negative boolean, at timestamp with time zone) returns uuid language plpgsql volatile;
 create function ledger.place_hold(hold_id uuid, tenant integer, object uuid, debit_account uuid, credit_account uuid, held_amount bigint, at timestamp with time zone) returns text language plpgsql volatile;
-create function ledger.post_batch(transfers jsonb, postings jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile set enable_seqscan=off;
-create function ledger.rejections(postings jsonb) returns jsonb language plpgsql volatile set enable_seqscan=off;
+create function ledger.post_batch(ids uuid[], tenant_ids integer[], kinds text[], object_ids uuid[], posting_transfers integer[], account_ids uuid[], amounts bigint[], skipped integer[], at timestamp with time zone) returns jsonb language plpgsql volatile set enable_seqscan=off;
+create function ledger.rejections(posting_transfers integer[], account_ids uuid[], amounts bigint[], skipped integer[]) returns jsonb language plpgsql volatile set enable_seqscan=off;
 
 
 create schema payments;
@@ -231,14 +287,19 @@ create table payments.operations (
   backend_reference text,
   created_at timestamp with time zone not null,
   settled_at timestamp with time zone,
+  asks integer not null default 0,
+  asked_at timestamp with time zone,
+  next_ask_at timestamp with time zone,
+  absent_since timestamp with time zone,
+  entry_id uuid,
   constraint operations_pkey PRIMARY KEY (tenant_id, id),
   constraint operations_amount_check CHECK (amount > 0),
   constraint operations_fee_check CHECK (fee >= 0),
   constraint operations_kind_check CHECK (kind = ANY (ARRAY['authorise'::text, 'capture'::text, 'cancel'::text, 'refund'::text])),
   constraint operations_state_check CHECK (state = ANY (ARRAY['open'::text, 'approved'::text, 'declined'::text, 'unknown'::text]))
 );
-CREATE INDEX operations_unsettled ON payments.operations USING btree (call_until) WHERE (state = ANY (ARRAY['open'::text, 'unknown'::text]));
-grant insert, select, update (backend_reference, settled_at, state) on payments.operations to florin_service;
+CREATE INDEX operations_unsettled ON payments.operations USING btree (COALESCE(next_ask_at, call_until)) WHERE (state = ANY (ARRAY['open'::text, 'unknown'::text]));
+grant insert, select, update (absent_since, asked_at, asks, backend_reference, entry_id, next_ask_at, settled_at, state) on payments.operations to florin_service;
 grant select on payments.operations to florin_maintenance;
 
 create table payments.payments (
@@ -300,9 +361,8 @@ create table payments.refunds (
 grant insert, select, update (failure_code, state, updated_at, version) on payments.refunds to florin_service;
 grant select on payments.refunds to florin_maintenance;
 
-create function payments.create_batch(payments jsonb, transfers jsonb, postings jsonb, entries jsonb, keys jsonb, refusal_texts jsonb, at timestamp with time zone) returns TABLE(ord integer, outcome text) language plpgsql volatile;
-create function payments.insert(rows jsonb) returns void language plpgsql volatile;
-create function payments.without(items jsonb, dropped integer[]) returns jsonb language sql immutable;
+create function payments.create_batch(tenant_ids integer[], ids uuid[], versions integer[], states text[], modes text[], amounts bigint[], currencies text[], captured_amounts bigint[], fees bigint[], connectors text[], payment_methods text[], payment_references text[], descriptions text[], customer_ids uuid[], hold_ids uuid[], failure_codes text[], metadata_texts jsonb[], created_times timestamp with time zone[], updated_times timestamp with time zone[], transfer_ids uuid[], transfer_tenants integer[], transfer_kinds text[], transfer_objects uuid[], posting_transfers integer[], posting_accounts uuid[], posting_amounts bigint[], entry_tenants integer[], entry_ids uuid[], entry_kinds text[], entry_results text[], actors text[], origins text[], request_ids text[], object_types text[], object_ids uuid[], object_versions integer[], snapshots jsonb[], entry_transfers uuid[], hashes bytea[], entry_times timestamp with time zone[], operations text[], keys text[], request_hashes bytea[], statuses integer[], refusal_texts jsonb, at timestamp with time zone) returns jsonb language plpgsql volatile;
+create function payments.insert(tenant_ids integer[], ids uuid[], versions integer[], states text[], modes text[], amounts bigint[], currencies text[], captured_amounts bigint[], fees bigint[], connectors text[], payment_methods text[], payment_references text[], descriptions text[], customer_ids uuid[], hold_ids uuid[], failure_codes text[], metadata_texts jsonb[], created_times timestamp with time zone[], updated_times timestamp with time zone[], skipped integer[] DEFAULT '{}'::integer[]) returns void language plpgsql volatile;
 
 
 create schema vendors;

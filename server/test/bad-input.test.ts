@@ -2,6 +2,7 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../src/lib/clock.ts';
 import { bodyOf, exchange, testServer } from '../src/lib/http/testing.ts';
+import { sealAll } from '../src/journal/testing.ts';
 import { plain } from '../src/lib/openapi/example.ts';
 import { makeDocument } from '../src/services/document.ts';
 import { apiHealthRoutes, healthRoutes } from '../src/services/health.ts';
@@ -64,6 +65,7 @@ describe.each([
     tables = await tablesOf(database.superuser);
     make = maker(api.url);
     for (const operation of [...operations, ...operations]) await make(operation);
+    await signTwoHeads(api.url, database);
     // What is noted about credentials is noted now, and stays the same while the clock stands still.
     await api.edge.watch.reportUse();
     cursors = await cursorsOfLists();
@@ -239,6 +241,7 @@ test('every request that is spoilt here would be accepted as it stands', async (
   await using database = await testDatabase();
   await using parts = await testParts(database);
   await using api = await oneProcess(parts);
+  await signTwoHeads(api.url, database);
   const make = maker(api.url);
   const refused: string[] = [];
   for (const operation of operations.filter(({ isProbe }) => !isProbe)) {
@@ -249,6 +252,15 @@ test('every request that is spoilt here would be accepted as it stands', async (
   }
   expect(refused).toEqual([]);
 });
+
+/** What proofs of the journal are about. */
+const signTwoHeads = async (url: string, database: TestDatabase): Promise<void> => {
+  for (const amount of ['1', '2']) {
+    const payment = { method: 'POST', headers: testKey, json: { amount, currency: 'USD' } };
+    await send(`${url}/api/v1/payments`, payment);
+    await sealAll(database);
+  }
+};
 
 /** Whether a field that a refusal names is the one that is wrong, a part of it, or what it is a part of. */
 const concerns = (wrong: string, named: string): boolean =>

@@ -59,8 +59,9 @@ const stop = async ({ child }: Running, signal: NodeJS.Signals): Promise<unknown
   return code;
 };
 
-const florin = (...args: string[]) =>
+const florinAs = (env: NodeJS.ProcessEnv, ...args: string[]) =>
   spawnSync(process.execPath, [main(), ...args], { env, cwd: '/', encoding: 'utf8' });
+const florin = (...args: string[]) => florinAs(env, ...args);
 const count = (): unknown =>
   JSON.parse(
     florin('db', 'shell', '--json', '-c', 'select count(*)::int as n from payments.payments').stdout,
@@ -85,8 +86,10 @@ test(
     const first = await start();
     expect(first.screen).toContain('test_client_secret');
     expect((await pay()).status).toBe(201);
-    const second = florin('start');
-    expect(second.stdout).toContain(`Florin runs already`);
+    const second = florinAs({ ...env, PORT: '1' }, 'start');
+    expect(second.stdout).toContain(
+      `Florin runs already, as process ${String(first.child.pid)}: http://localhost:${String(env['PORT'])}\n`,
+    );
     expect(second.status).toBe(0);
     expect(count()).toEqual([{ n: 1 }]);
     expect(await stop(first, 'SIGINT')).toBe(0);

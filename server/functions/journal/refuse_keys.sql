@@ -1,8 +1,14 @@
 -- Turns the provisional answers of a batch's keys into refusals: the ledger said no after the keys were taken.
-create or replace function journal.refuse_keys(keys jsonb) returns void
-language sql as $$
+-- `refusals`: position → {code, detail}.
+create or replace function journal.refuse_keys(tenant_ids integer[], operations text[], keys text[], refusals jsonb)
+returns void
+language plpgsql
+set enable_seqscan = off
+as $$
+begin
   update journal.idempotency_keys k
-  set status = 422, entry_id = null, refusal = r.refusal
-  from jsonb_to_recordset(keys) as r(tenant_id integer, operation text, key text, refusal jsonb)
-  where k.tenant_id = r.tenant_id and k.operation = r.operation and k.key = r.key;
-$$;
+  set status = 422, entry_id = null, refusal = r.value
+  from jsonb_each(refusals) r
+  where k.tenant_id = tenant_ids[r.key::integer] and k.operation = operations[r.key::integer]
+    and k.key = keys[r.key::integer];
+end $$;

@@ -1,67 +1,88 @@
--- Posts transfers in the order of their `ord` and gives each its outcome:
---   posted               its entries are written
+-- Posts transfers in their order and gives those it refuses, {position: reason}; their neighbours are posted:
 --   insufficient_funds   an account that may not go below zero has too little available
 --   balance_overflow     a balance would leave 64 bits
--- `transfers`: [{ord, id, tenant_id, kind, object_id}], `postings`: [{ord, account_id, amount}], one per account and transfer.
--- A rejected transfer writes nothing and does not count against later ones. A transfer that is not a transfer (fewer than
--- two postings, a sum other than zero, a foreign account) raises: its writer is wrong, see lib/batch.ts for its neighbours.
-create or replace function ledger.post_batch(transfers jsonb, postings jsonb, at timestamptz)
-returns table (ord integer, outcome text)
+-- An array a column: of the transfers `ids`, `tenant_ids`, `kinds`, `object_ids`; of the postings the position of their
+-- transfer, account and amount. Transfers at the positions `skipped` are left out.
+-- A rejected transfer writes nothing and does not count against later ones. A transfer that is not a transfer (no
+-- posting, a sum other than zero, a foreign account) raises: its writer is wrong, see lib/batch.ts for its neighbours.
+create or replace function ledger.post_batch(
+  ids uuid[], tenant_ids integer[], kinds text[], object_ids uuid[],
+  posting_transfers integer[], account_ids uuid[], amounts bigint[],
+  skipped integer[], at timestamptz) returns jsonb
 language plpgsql
 -- Accounts are probed one by one whatever else is joined: `offset 0` keeps the probe apart.
 set enable_seqscan = off
 as $$
 declare
   may_fail boolean;
+  wrong integer;
   rejected jsonb := '{}';
 begin
   -- One probe an account, in the order of their ids: locks it, and asks whether any subset of the batch could leave it
   -- short (gross debits against what is available) or outside 64 bits (gross movement). Almost never.
-  select coalesce(bool_or((a.non_negative and b.debits > a.posted - a.reserved)
-                       or abs(a.posted::numeric) + b.movement > 9223372036854775807), false)
-  into may_fail
-  from (
-    select p.account_id, sum(greatest(-p.amount, 0)) as debits, sum(abs(p.amount::numeric)) as movement
-    from jsonb_to_recordset(postings) as p(account_id uuid, amount bigint)
-    group by p.account_id order by p.account_id
-  ) b,
-  lateral (
-    select posted, reserved, non_negative from ledger.accounts where id = b.account_id offset 0 for no key update
-  ) a;
-  perform ledger.assert_transfers(transfers, postings);
+  -- With what it found, refuses what no writer may ask for: invariant 1 (per currency, a transfer sums to zero) and the
+  -- border between tenants.
+  with posting as (
+    select posting_transfers[i] as transfer, account_ids[i] as account_id, amounts[i] as amount
+    from generate_subscripts(account_ids, 1) i
+  ), account as materialized (
+    select b.account_id, a.tenant_id, a.currency,
+           (a.non_negative and b.debits > a.posted - a.reserved)
+             or abs(a.posted::numeric) + b.movement > 9223372036854775807 as may_fail
+    from (
+      select p.account_id, sum(greatest(-p.amount, 0)) as debits, sum(abs(p.amount::numeric)) as movement
+      from posting p group by p.account_id order by p.account_id
+    ) b,
+    lateral (
+      select tenant_id, currency, posted, reserved, non_negative
+      from ledger.accounts where id = b.account_id offset 0 for no key update
+    ) a
+  )
+  select coalesce((select bool_or(a.may_fail) from account a), false),
+         (select p.transfer
+          from posting p left join account a using (account_id)
+          group by p.transfer, a.currency
+          having sum(p.amount) <> 0 or count(*) <> count(distinct p.account_id)
+              or bool_or(p.amount = 0 or a.tenant_id is distinct from tenant_ids[p.transfer])
+          limit 1)
+  into may_fail, wrong;
+  if wrong is not null then
+    raise exception 'transfer % does not sum to zero per currency between accounts of its tenant', ids[wrong]
+      using errcode = 'integrity_constraint_violation';
+  end if;
   if may_fail then
-    rejected := ledger.rejections(postings);
+    rejected := ledger.rejections(posting_transfers, account_ids, amounts, skipped);
+    skipped := skipped || array(select jsonb_object_keys(rejected)::integer);
   end if;
 
   with posting as (
-    select p.ord, p.account_id, p.amount
-    from jsonb_to_recordset(postings) as p(ord integer, account_id uuid, amount bigint)
-    where rejected = '{}' or not rejected ? p.ord::text
+    select posting_transfers[i] as transfer, account_ids[i] as account_id, amounts[i] as amount
+    from generate_subscripts(account_ids, 1) i
+    where posting_transfers[i] <> all (skipped)
   ), entry as (
-    select p.ord, p.account_id, p.amount,
+    select p.transfer, p.account_id, p.amount,
            a.version + row_number() over account as version,
            (a.posted + sum(p.amount) over account)::bigint as balance
     from posting p,
          lateral (select version, posted from ledger.accounts where id = p.account_id offset 0) a
-    window account as (partition by p.account_id order by p.ord rows unbounded preceding)
+    window account as (partition by p.account_id order by p.transfer rows unbounded preceding)
   ), moved as (
     update ledger.accounts a
-    set posted = last.balance, version = last.version
-    from (select distinct on (account_id) account_id, version, balance from entry order by account_id, version desc) last
-    where a.id = last.account_id
+    set posted = a.posted + m.amount, version = a.version + m.postings
+    from (select account_id, sum(amount) as amount, count(*) as postings from posting group by account_id) m
+    where a.id = m.account_id
   ), transfer as (
     insert into ledger.transfers (id, tenant_id, kind, object_id, account_ids, versions, created_at)
-    select t.id, t.tenant_id, t.kind, t.object_id, e.account_ids, e.versions, at
-    from (select e.ord, array_agg(e.account_id order by e.account_id) as account_ids,
-                 array_agg(e.version order by e.account_id) as versions
-          from entry e group by e.ord order by e.ord) e
-    join jsonb_to_recordset(transfers) as t(ord integer, id uuid, tenant_id integer, kind text, object_id uuid) using (ord)
+    select ids[i], tenant_ids[i], kinds[i], object_ids[i], e.account_ids, e.versions, at
+    from generate_subscripts(ids, 1) i
+    left join (select e.transfer, array_agg(e.account_id) as account_ids, array_agg(e.version) as versions
+               from entry e group by e.transfer) e on e.transfer = i
+    where i <> all (skipped)
+    order by i
   )
   insert into ledger.entries (account_id, version, transfer_id, amount, balance, created_at)
-  select e.account_id, e.version, t.id, e.amount, e.balance, at
-  from entry e join jsonb_to_recordset(transfers) as t(ord integer, id uuid) using (ord);
+  select e.account_id, e.version, ids[e.transfer], e.amount, e.balance, at
+  from entry e;
 
-  return query
-    select t.ord, coalesce(rejected ->> t.ord::text, 'posted')
-    from jsonb_to_recordset(transfers) as t(ord integer);
+  return rejected;
 end $$;

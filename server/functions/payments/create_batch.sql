@@ -1,48 +1,49 @@
--- Creates a batch of plain payments (captured at once, settled in our own books) in one transaction, in the order of `ord`.
--- Every array holds objects with `ord`, the position of their payment, as the function of its table takes them: `payments`,
--- `transfers` and `postings`, `entries` (of the journal), and `keys` of those that have one. Outcome per position:
---   created              written, and its key with it
+-- Creates a batch of plain payments (captured at once, settled in our own books) in one transaction, in their order.
+-- An array a column, as the function of its table takes it, position by position; a posting names the position of its
+-- transfer, and a payment without an idempotency key has null for it. Gives {position: outcome} of those not created:
 --   repeated             the key is not new: the stored answer counts, see journal.idempotency_keys
 --   insufficient_funds, balance_overflow   refused by the ledger; with a key, the refusal is its answer
 -- Accounts are locked before keys, everywhere: that order keeps writers from waiting for each other in a circle.
-create or replace function payments.create_batch(payments jsonb, transfers jsonb, postings jsonb, entries jsonb, keys jsonb,
-                                                 refusal_texts jsonb, at timestamptz)
-returns table (ord integer, outcome text)
+create or replace function payments.create_batch(
+  -- payments.insert
+  tenant_ids integer[], ids uuid[], versions integer[], states text[], modes text[], amounts bigint[], currencies text[],
+  captured_amounts bigint[], fees bigint[], connectors text[], payment_methods text[], payment_references text[],
+  descriptions text[], customer_ids uuid[], hold_ids uuid[], failure_codes text[], metadata_texts jsonb[],
+  created_times timestamptz[], updated_times timestamptz[],
+  -- ledger.post_batch
+  transfer_ids uuid[], transfer_tenants integer[], transfer_kinds text[], transfer_objects uuid[],
+  posting_transfers integer[], posting_accounts uuid[], posting_amounts bigint[],
+  -- journal.append
+  entry_tenants integer[], entry_ids uuid[], entry_kinds text[], entry_results text[], actors text[], origins text[],
+  request_ids text[], object_types text[], object_ids uuid[], object_versions integer[], snapshots jsonb[],
+  entry_transfers uuid[], hashes bytea[], entry_times timestamptz[],
+  -- journal.claim_keys
+  operations text[], keys text[], request_hashes bytea[], statuses integer[],
+  refusal_texts jsonb, at timestamptz) returns jsonb
 language plpgsql as $$
 declare
-  ords integer[] := array(select p.ord from jsonb_to_recordset(payments) as p(ord integer));
   repeated integer[];
   rejected jsonb;
+  skipped integer[];
 begin
-  perform ledger.lock_accounts(array(
-    select distinct p.account_id from jsonb_to_recordset(postings) as p(account_id uuid)));
-
-  repeated := array(
-    select k.ord from jsonb_to_recordset(keys) as k(ord integer)
-    except select c.ord from journal.claim_keys(keys, at) c);
-  if repeated <> '{}' then
-    payments := payments.without(payments, repeated);
-    transfers := payments.without(transfers, repeated);
-    postings := payments.without(postings, repeated);
-    entries := payments.without(entries, repeated);
-    keys := payments.without(keys, repeated);
+  perform ledger.lock_accounts(posting_accounts);
+  repeated := journal.claim_keys(tenant_ids, operations, keys, request_hashes, statuses, entry_ids, at);
+  rejected := ledger.post_batch(transfer_ids, transfer_tenants, transfer_kinds, transfer_objects,
+                                posting_transfers, posting_accounts, posting_amounts, repeated, at);
+  skipped := repeated;
+  if rejected <> '{}' then
+    skipped := skipped || array(select jsonb_object_keys(rejected)::integer);
+    perform journal.refuse_keys(tenant_ids, operations, keys, (
+      select jsonb_object_agg(key, jsonb_build_object('code', value, 'detail', refusal_texts ->> value))
+      from jsonb_each_text(rejected)));
   end if;
-
-  select jsonb_object_agg(p.ord, p.outcome) into rejected
-  from ledger.post_batch(transfers, postings, at) p
-  where p.outcome <> 'posted';
-  if rejected is not null then
-    perform journal.refuse_keys((
-      select coalesce(jsonb_agg(k || jsonb_build_object('refusal', jsonb_build_object(
-               'code', rejected ->> (k ->> 'ord'), 'detail', refusal_texts ->> (rejected ->> (k ->> 'ord'))))), '[]')
-      from jsonb_array_elements(keys) k where rejected ? (k ->> 'ord')));
-    payments := payments.without(payments, array(select jsonb_object_keys(rejected)::integer));
-    entries := payments.without(entries, array(select jsonb_object_keys(rejected)::integer));
+  perform payments.insert(tenant_ids, ids, versions, states, modes, amounts, currencies, captured_amounts, fees, connectors,
+                          payment_methods, payment_references, descriptions, customer_ids, hold_ids, failure_codes,
+                          metadata_texts, created_times, updated_times, skipped);
+  perform journal.append(entry_tenants, entry_ids, entry_kinds, entry_results, actors, origins, request_ids, object_types,
+                         object_ids, object_versions, snapshots, entry_transfers, hashes, entry_times, skipped);
+  if skipped = '{}' then
+    return '{}';
   end if;
-
-  perform payments.insert(payments);
-  perform journal.append(entries);
-  return query
-    select o.ord, case when o.ord = any (repeated) then 'repeated' else coalesce(rejected ->> o.ord::text, 'created') end
-    from unnest(ords) o(ord);
+  return rejected || (select coalesce(jsonb_object_agg(i, 'repeated'), '{}') from unnest(repeated) i);
 end $$;

@@ -10,6 +10,7 @@ import { accessTokens } from './tokens.ts';
 import { watch } from './watch.ts';
 
 const vendorId = newId('vendor');
+const decoy = `vault ${decoyPath}`;
 const clientOf = (clientId: string, changes: Partial<ClientRecord> = {}): ClientRecord => ({
   clientId,
   vendorId,
@@ -91,26 +92,41 @@ describe('client credentials', () => {
       await attempt(clientId, 'warm up');
       expect(await attempt(clientId, secret)).toEqual({
         outcome: refused,
-        steps: ['guard', `vault ${path}`],
+        steps: ['guard', `vault ${path}`, decoy],
       });
     }
     const { attempt: fresh } = recorded([clientOf('shop'), clientOf('closed', { enabled: false })], {
       'vendors/shop@current': 'right',
       'vendors/closed@current': 'right',
     });
-    expect((await fresh('shop', 'wrong')).steps).toEqual(['guard', 'directory', 'vault vendors/shop']);
-    expect((await fresh('closed', 'right')).steps).toEqual(['guard', 'directory', 'vault vendors/closed']);
-    expect((await fresh('nobody', 'wrong')).steps).toEqual(['guard', 'directory', `vault ${decoyPath}`]);
+    expect((await fresh('shop', 'wrong')).steps).toEqual(['guard', 'directory', 'vault vendors/shop', decoy]);
+    expect((await fresh('closed', 'right')).steps).toEqual([
+      'guard',
+      'directory',
+      'vault vendors/closed',
+      decoy,
+    ]);
+    expect((await fresh('nobody', 'wrong')).steps).toEqual(['guard', 'directory', decoy, decoy]);
     for (const [clientId, secret] of attempts.slice(5))
       expect((await fresh(clientId, secret)).outcome).toBe(refused);
   });
 
   test('a proven secret is not looked up again for a minute', async () => {
     const { attempt, clock } = recorded([clientOf('shop')], { 'vendors/shop@current': 'right' });
-    expect((await attempt('shop', 'right')).steps).toEqual(['guard', 'directory', 'vault vendors/shop']);
+    expect((await attempt('shop', 'right')).steps).toEqual([
+      'guard',
+      'directory',
+      'vault vendors/shop',
+      decoy,
+    ]);
     expect(await attempt('shop', 'right')).toEqual({ outcome: 'proven', steps: [] });
     clock.advance(60_000);
-    expect((await attempt('shop', 'right')).steps).toEqual(['guard', 'directory', 'vault vendors/shop']);
+    expect((await attempt('shop', 'right')).steps).toEqual([
+      'guard',
+      'directory',
+      'vault vendors/shop',
+      decoy,
+    ]);
   });
 
   test('a secret that was right until its vendor was disabled takes all steps again', async () => {
@@ -121,9 +137,20 @@ describe('client credentials', () => {
     const refused = await attempt('shop', 'right');
     expect(refused).toEqual({
       outcome: expect.not.stringMatching('proven'),
-      steps: ['guard', 'directory', 'vault vendors/shop'],
+      steps: ['guard', 'directory', 'vault vendors/shop', decoy],
     });
-    expect((await attempt('shop', 'right')).steps).toEqual(['guard', 'vault vendors/shop']);
+    expect((await attempt('shop', 'right')).steps).toEqual(['guard', 'vault vendors/shop', decoy]);
+  });
+
+  test('while a rotation runs an attempt takes as many steps as ever', async () => {
+    const { attempt } = recorded([clientOf('shop', { validVersions: ['2', '3'] })], {});
+    expect((await attempt('shop', 'x')).steps).toEqual([
+      'guard',
+      'directory',
+      'vault vendors/shop',
+      'vault vendors/shop',
+    ]);
+    expect((await attempt('nobody', 'x')).steps).toEqual(['guard', 'directory', decoy, decoy]);
   });
 
   test('while a rotation runs both versions count, and only those', async () => {
@@ -145,6 +172,15 @@ describe('client credentials', () => {
   test('a client without a secret in the vault is refused, with an empty secret too', async () => {
     const { attempt } = recorded([clientOf('shop')], {});
     expect((await attempt('shop', '')).outcome).not.toBe('proven');
+  });
+
+  test('the decoy, which stands in for what a client has not, opens no client', async () => {
+    const { attempt } = recorded([clientOf('shop')], {
+      'vendors/shop@current': 'right',
+      [`${decoyPath}@current`]: 'decoy',
+    });
+    expect((await attempt('shop', 'decoy')).outcome).not.toBe('proven');
+    expect((await attempt('shop', 'right')).outcome).toBe('proven');
   });
 
   test('a vault that is away is 503, not a wrong secret', async () => {

@@ -17,7 +17,7 @@ export const decoyPath = 'payment-system/access/decoy-client-secret';
 
 /** How old an answer of the core or the vault may be. What is revoked is forgotten within about a second. */
 const maxAgeMs = 60_000;
-const maxEntries = 10_000;
+const maxEntries = 25_000;
 
 /** Proves who is calling. */
 export type Authenticator = {
@@ -147,18 +147,33 @@ export const authenticator = ({ directory, secrets, tokens, clock }: Parts): Aut
 const invalidCredentials = (): AppError =>
   new AppError('invalid_credentials', 'The client id or the client secret is not valid.');
 
+/** How many secrets every attempt is compared with: as many as count while one replaces another. */
+const comparisonsMin = 2;
+
 /**
- * Whether a secret is one that counts for a client now. An unknown client costs the same steps, a read from the vault
- * and a comparison, so that time tells nobody which client ids exist.
+ * Whether a secret is one that counts for a client now. Every attempt costs the same steps, reads from the vault and
+ * comparisons, so that time tells nobody which client ids exist, or whose secret is being replaced: what a client has
+ * not, the decoy stands in for.
  */
 const knowsSecret = async (
   secrets: SecretSource,
   client: ClientRecord | undefined,
   given: Secret,
 ): Promise<boolean> => {
-  const path = client?.secretPath ?? decoyPath;
-  const versions = client?.validVersions ?? [undefined];
-  const stored = await Promise.all(versions.map((version) => secrets.read(path, version))).catch(
+  const counting = client
+    ? (client.validVersions ?? [undefined]).map((version) => ({
+        path: client.secretPath,
+        version,
+        counts: true,
+      }))
+    : [];
+  const decoys = Array.from({ length: Math.max(0, comparisonsMin - counting.length) }, () => ({
+    path: decoyPath,
+    version: undefined,
+    counts: false,
+  }));
+  const compared = [...counting, ...decoys];
+  const stored = await Promise.all(compared.map(({ path, version }) => secrets.read(path, version))).catch(
     (cause: unknown) => {
       throw new AppError('unavailable', 'Credentials can’t be checked right now. Try again.', {
         cause,
@@ -166,12 +181,12 @@ const knowsSecret = async (
       });
     },
   );
-  // Every version is compared, also after one that matches.
-  const matching = stored.filter((version) => {
+  // Every one is compared, also after one that matches.
+  const matching = stored.filter((version, index) => {
     const isEqual = digestsEqual(version?.value.reveal() ?? '', given.reveal());
-    return isEqual && version !== undefined;
+    return isEqual && version !== undefined && compared[index]?.counts === true;
   });
-  return matching.length > 0 && client !== undefined;
+  return matching.length > 0;
 };
 
 type FindVendor = (idOrSlug: string) => Promise<VendorRecord>;

@@ -2,7 +2,13 @@ import { describe, expect, test } from 'vitest';
 import { manualClock } from '../lib/clock.ts';
 import { agedCache } from './cache.ts';
 
-const cacheOf = (options: { maxEntries?: number; untilOf?: (value: string) => Date | undefined } = {}) => {
+const cacheOf = (
+  options: {
+    maxEntries?: number;
+    untilOf?: (value: string) => Date | undefined;
+    sinceOf?: (value: string) => Date;
+  } = {},
+) => {
   const clock = manualClock('2026-11-22T08:00:00Z');
   return { clock, cache: agedCache<string>({ clock, maxAgeMs: 60_000, maxEntries: 10, ...options }) };
 };
@@ -25,6 +31,24 @@ describe('the aged cache', () => {
     clock.advance(9_999);
     expect(cache.peek('a')).toBeDefined();
     clock.advance(1);
+    expect(cache.peek('a')).toBeUndefined();
+  });
+
+  test('a clock that is set makes no answer older or younger', () => {
+    const { clock, cache } = cacheOf();
+    cache.keep('a', 'answer');
+    clock.set('2026-11-22T09:00:00Z');
+    expect(cache.peek('a')).toBe('answer');
+    clock.set('2026-11-22T07:00:00Z');
+    clock.advance(60_000);
+    expect(cache.peek('a')).toBeUndefined();
+  });
+
+  test('an answer of a clock that was put back since does not count', () => {
+    const { clock, cache } = cacheOf({ sinceOf: (value) => new Date(value) });
+    cache.keep('a', '2026-11-22T08:00:00Z');
+    expect(cache.peek('a')).toBeDefined();
+    clock.set('2026-11-22T07:59:59Z');
     expect(cache.peek('a')).toBeUndefined();
   });
 

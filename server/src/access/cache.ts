@@ -1,4 +1,4 @@
-import type { Clock } from '../lib/clock.ts';
+import { elapsedMs, type Clock } from '../lib/clock.ts';
 
 /**
  * Answers that may be used again for a stated time, at most so many of them. The least recently used one goes first.
@@ -20,9 +20,12 @@ type Bounds<Value> = {
   maxEntries: number;
   /** When one answer ends before its age does. */
   untilOf?: (value: Value) => Date | undefined;
+  /** Before when one answer does not count: the clock was put back since. */
+  sinceOf?: (value: Value) => Date;
 };
 
-type Kept<Value> = { value: Value; until: number };
+/** How old an answer is does not depend on the time of day, which may be set. */
+type Kept<Value> = { value: Value; keptAtMs: number };
 
 /** An in-process cache; what it keeps is never the only copy. */
 export const agedCache = <Value>({
@@ -30,15 +33,24 @@ export const agedCache = <Value>({
   maxAgeMs,
   maxEntries,
   untilOf,
+  sinceOf,
 }: Bounds<Value>): AgedCache<Value> => {
   const kept = new Map<string, Kept<Value>>();
   const underWay = new Map<string, Promise<Value>>();
+
+  const counts = ({ value, keptAtMs }: Kept<Value>): boolean => {
+    if (elapsedMs(clock) >= keptAtMs + maxAgeMs) return false;
+    const [since, until] = [sinceOf?.(value), untilOf?.(value)];
+    if (!since && !until) return true;
+    const now = clock.now();
+    return (!since || since <= now) && (!until || until > now);
+  };
 
   const fresh = (key: string): Kept<Value> | undefined => {
     const entry = kept.get(key);
     if (!entry) return undefined;
     kept.delete(key);
-    if (entry.until <= clock.now().getTime()) return undefined;
+    if (!counts(entry)) return undefined;
     kept.set(key, entry); // a Map keeps the order of insertion: the most recently used comes last
     return entry;
   };
@@ -46,8 +58,7 @@ export const agedCache = <Value>({
   const keep = (key: string, value: Value): void => {
     const oldest = kept.size >= maxEntries && !kept.has(key) ? kept.keys().next().value : undefined;
     if (oldest !== undefined) kept.delete(oldest);
-    const until = Math.min(clock.now().getTime() + maxAgeMs, untilOf?.(value)?.getTime() ?? Infinity);
-    kept.set(key, { value, until });
+    kept.set(key, { value, keptAtMs: elapsedMs(clock) });
   };
 
   const lookUp = async (key: string, load: () => Promise<Value>): Promise<Value> => {

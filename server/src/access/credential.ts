@@ -26,6 +26,13 @@ export const credentialOf = (headers: IncomingHttpHeaders): Credential | undefin
   return found[0];
 };
 
+/**
+ * What tells the senders of requests apart before anything is proven: the credential as it was sent. It says nothing
+ * about who they are. `Authorization` comes last, since it may stand beside another credential without being one.
+ */
+export const senderOf = (headers: IncomingHttpHeaders): string =>
+  String(headers['x-client-secret'] || headers['x-api-key'] || headers.authorization || '');
+
 const clientOf = (headers: IncomingHttpHeaders): Credential | undefined => {
   const { 'x-client-id': clientId, 'x-client-secret': secret } = headers;
   if (clientId === undefined && secret === undefined) return undefined;

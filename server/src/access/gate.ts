@@ -28,11 +28,11 @@ export type Gate = {
   admit(request: FastifyRequest): Promise<Caller>;
   /** A new access token for a client that proves its secret. @throws AppError 401, 429 */
   issueToken(request: FastifyRequest, client: Extract<Credential, { kind: 'client' }>): Promise<AccessToken>;
-  /** What a valid access token says. @throws AppError 401 */
-  validateToken(
+  /** What a valid access token says, or undefined. */
+  checkToken(
     request: FastifyRequest,
     token: string,
-  ): Promise<{ claims: AccessClaims; client: ClientRecord }>;
+  ): Promise<{ claims: AccessClaims; client: ClientRecord } | undefined>;
 };
 
 export const accessGate = ({
@@ -101,12 +101,12 @@ export const accessGate = ({
         watch.noteUse(`client:${clientId}`, clock.now());
         return tokens.issue({ client_id: clientId, tenant: tenantId, vendor: vendorId, mode, role });
       }),
-    validateToken: (request, token) =>
-      attempt(request, { kind: 'token', token }, async () => {
-        const proven = await authenticator.checkToken(token);
-        if (!proven) throw new AppError('invalid_token', 'The access token is not valid.');
-        return proven;
-      }),
+    checkToken: async (request, token) => {
+      const proven = await authenticator.checkToken(token);
+      if (proven) metrics.authentications.inc({ result: 'success' });
+      else await noteFailure(request, { kind: 'token', token }, new AppError('invalid_token', 'not active'));
+      return proven;
+    },
   };
 };
 

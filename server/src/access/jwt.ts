@@ -28,10 +28,12 @@ export const sign = (kind: TokenKind, { claims, subject, issuedAt, expiresAt }: 
     .sign(kind.key.bytes);
 
 /**
- * The claims of a token of this kind, or undefined when it is anything else: signed otherwise or not at all, bringing
- * its own key, of another type, issuer or audience, without a required claim, expired, or not yet valid (RFC 8725).
+ * The claims of a token of this kind, or undefined when it is anything else: signed otherwise or not at all, with more in
+ * its header than ours have, spelt otherwise, of another type, issuer or audience, without a required claim, expired, or
+ * not yet valid (RFC 8725).
  */
 export const verify = async (kind: TokenKind, token: string, now: Date): Promise<JWTPayload | undefined> => {
+  if (!hasOneSpelling(token)) return undefined;
   try {
     const { payload } = await jwtVerify(token, (header) => keyFor(kind, header), {
       algorithms: [algorithm],
@@ -56,10 +58,20 @@ const skewS = 5;
 
 const seconds = (time: Date): number => Math.floor(time.getTime() / 1000);
 
-/** The header may name our key; it must not bring or point to one (RFC 8725, 3.10). */
+/**
+ * Whether a token is written as we write them, in base64url without white space, padding or unused bits: the signature
+ * does not cover its own spelling, and readers of base64 are lenient.
+ */
+const hasOneSpelling = (token: string): boolean => {
+  const [, signature = ''] = /^[\w-]+\.[\w-]+\.([\w-]+)$/.exec(token) ?? [];
+  return signature !== '' && Buffer.from(signature, 'base64url').toString('base64url') === signature;
+};
+
+/** A header names our key and has nothing that ours have not, such as a key of its own or an extension (RFC 8725, 3.10). */
 const keyFor = (kind: TokenKind, header: object): Uint8Array => {
-  const bringsKey = ['jwk', 'jku', 'x5c', 'x5u'].some((name) => name in header);
-  const namesKey = 'kid' in header && header.kid === kind.key.id;
-  if (bringsKey || !namesKey) throw new errors.JWSInvalid('the header does not name our key');
+  const isOurs = Object.keys(header).every((name) => ['alg', 'typ', 'kid'].includes(name));
+  if (!isOurs || !('kid' in header) || header.kid !== kind.key.id) {
+    throw new errors.JWSInvalid('the header is not one of ours');
+  }
   return kind.key.bytes;
 };

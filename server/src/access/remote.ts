@@ -3,6 +3,7 @@ import type { ApiKeyRecord, ClientRecord, Revocations, VendorRecord } from '../v
 import type { Directory } from './directory.ts';
 import { serviceTokenHeader, type ServiceTokens } from './service-token.ts';
 
+/** Where sapi is, and as whom it is asked. */
 type Parts = {
   /** Where sapi listens, e.g. `http://127.0.0.1:3100`. */
   sapiUrl: string;
@@ -11,22 +12,15 @@ type Parts = {
   service: string;
 };
 
-const timeoutMs = 2_000;
+const directoryLimits = {
+  timeoutMs: 2_000,
+  unavailable: 'Credentials can’t be checked right now. Try again.',
+};
 const attempts = 2;
 
 /** The directory over HTTP: sapi's `/internal/v1`. */
-export const remoteDirectory = ({ sapiUrl, serviceTokens, service }: Parts): Directory => {
-  const ask = async <Answer>(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> => {
-    const token = await serviceTokens.issue({ service, caller: undefined });
-    const request = {
-      method,
-      headers: { [serviceTokenHeader]: token, ...(body ? { 'content-type': 'application/json' } : {}) },
-      ...(body ? { body: JSON.stringify(body) } : {}),
-      redirect: 'error' as const,
-    };
-    // sapi is of the same release: the shape of its answers is not checked again.
-    return (await exchange(new URL(`/internal/v1${path}`, sapiUrl), request)) as Answer;
-  };
+export const remoteDirectory = (parts: Parts): Directory => {
+  const ask = internalApi(parts, directoryLimits);
   const find = async <Record>(path: string, body: object): Promise<Record | undefined> =>
     (await ask<{ found: Record | null }>('POST', path, body)).found ?? undefined;
 
@@ -42,8 +36,34 @@ export const remoteDirectory = ({ sapiUrl, serviceTokens, service }: Parts): Dir
   };
 };
 
-/** Every question may be asked twice without harm, so a connection that broke is tried once more. */
-const exchange = async (url: URL, request: RequestInit): Promise<unknown> => {
+type Limits = {
+  /** How long sapi may take to answer. */
+  timeoutMs: number;
+  /** What a caller reads when it does not. */
+  unavailable: string;
+};
+
+/** Asks sapi's `/internal/v1` as a service, by its token. A request may arrive twice, so it must be harmless to repeat. */
+export const internalApi =
+  ({ sapiUrl, serviceTokens, service }: Parts, limits: Limits) =>
+  async <Answer>(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> => {
+    const token = await serviceTokens.issue({ service, caller: undefined });
+    const request = {
+      method,
+      headers: { [serviceTokenHeader]: token, ...(body ? { 'content-type': 'application/json' } : {}) },
+      ...(body ? { body: JSON.stringify(body) } : {}),
+      redirect: 'error' as const,
+    };
+    // sapi is of the same release: the shape of its answers is not checked again.
+    return (await exchange(new URL(`/internal/v1${path}`, sapiUrl), request, limits)) as Answer;
+  };
+
+/** A connection that broke is tried once more. */
+const exchange = async (
+  url: URL,
+  request: RequestInit,
+  { timeoutMs, unavailable }: Limits,
+): Promise<unknown> => {
   for (let attempt = 1; ; attempt += 1) {
     try {
       const response = await fetch(url, { ...request, signal: AbortSignal.timeout(timeoutMs) });
@@ -59,5 +79,3 @@ const exchange = async (url: URL, request: RequestInit): Promise<unknown> => {
     }
   }
 };
-
-const unavailable = 'Credentials can’t be checked right now. Try again.';

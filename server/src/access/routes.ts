@@ -5,7 +5,7 @@ import { AppError, invalidField } from '../lib/errors.ts';
 import { Secret } from '../lib/secret.ts';
 import { credentialOf, type Credential } from './credential.ts';
 import type { Gate } from './gate.ts';
-import { AuthenticateBody, ClientHeaders, IssuedToken, ValidateTokenBody, ValidToken } from './schema.ts';
+import { AuthenticateBody, CheckedToken, ClientHeaders, IssuedToken, ValidateTokenBody } from './schema.ts';
 
 const tags = ['Access'];
 
@@ -23,7 +23,11 @@ export const accessRoutes =
     app.post(
       '/authenticate',
       {
-        config: { requires: 'public', errors: ['authentication_required', 'invalid_credentials'] },
+        config: {
+          requires: 'public',
+          dryRun: 'ignored',
+          errors: ['authentication_required', 'invalid_credentials'],
+        },
         schema: {
           operationId: 'authenticate',
           tags,
@@ -51,22 +55,27 @@ export const accessRoutes =
     app.post(
       '/validate-token',
       {
-        config: { requires: 'public', errors: ['authentication_required', 'invalid_token'] },
+        config: {
+          requires: 'public',
+          dryRun: 'ignored',
+          errors: ['authentication_required'],
+        },
         schema: {
           operationId: 'validateToken',
           tags,
           summary: 'Check an access token',
           description:
-            'Takes the token as `Authorization: Bearer`, or as JSON. A token that is unknown, expired, revoked or of a ' +
-            'disabled vendor answers 401 `invalid_token` and nothing about why, so that a caller who looks only at the ' +
-            'status is right too.',
+            'Takes the token as `Authorization: Bearer`, or as JSON. Look at `active`, not at the status: a token that is ' +
+            'unknown, expired, revoked or of a disabled vendor answers `{"active":false}` and nothing about why (RFC 7662).',
           body: ValidateTokenBody,
-          response: { 200: ValidToken },
+          response: { 200: CheckedToken },
         },
       },
       async (request, reply) => {
-        const { claims, client } = await gate.validateToken(request, tokenOf(request, request.body));
+        const proven = await gate.checkToken(request, tokenOf(request, request.body));
         reply.header('cache-control', 'no-store');
+        if (!proven) return { active: false as const };
+        const { claims, client } = proven;
         return {
           valid: true as const,
           active: true as const,

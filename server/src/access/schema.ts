@@ -46,7 +46,7 @@ export const ValidateTokenBody = Type.Union([
   Type.Null(),
 ]);
 
-export const ValidToken = Type.Object(
+const ActiveToken = Type.Object(
   {
     valid: Type.Literal(true),
     active: Type.Literal(true, { description: 'The same, under the name of RFC 7662.' }),
@@ -59,3 +59,8 @@ export const ValidToken = Type.Object(
   },
   { additionalProperties: false },
 );
+
+/** RFC 7662, 2.2: of any other token nothing is said but this. */
+const InactiveToken = Type.Object({ active: Type.Literal(false) }, { additionalProperties: false });
+
+export const CheckedToken = Type.Union([ActiveToken, InactiveToken]);

@@ -51,21 +51,30 @@ export const serviceTokens = (secret: Secret, clock: Clock): ServiceTokens => {
     issuer: 'florin',
     audience: 'florin:services',
   };
-  const issued = agedCache<string>({ clock, maxAgeMs: reuseMs, maxEntries: 10_000 });
+  // By the time that is in it: one of a clock that has been set since would be refused.
+  const issued = agedCache<{ token: string; issuedAt: Date }>({
+    clock,
+    maxAgeMs: reuseMs,
+    maxEntries: 25_000,
+    sinceOf: ({ issuedAt }) => issuedAt,
+    untilOf: ({ issuedAt }) => new Date(issuedAt.getTime() + reuseMs),
+  });
   const checked = agedCache<{ call: ServiceCall; exp: number }>({
     clock,
     maxAgeMs: lifetimeMs,
-    maxEntries: 10_000,
+    maxEntries: 25_000,
     untilOf: ({ exp }) => new Date(exp * 1000),
   });
 
-  const issue = (call: ServiceCall): Promise<string> =>
-    issued.through(JSON.stringify(call), () => {
+  const issue = async (call: ServiceCall): Promise<string> => {
+    const { token } = await issued.through(JSON.stringify(call), async () => {
       const issuedAt = clock.now();
       const expiresAt = new Date(issuedAt.getTime() + lifetimeMs);
       const claims = call.caller ? { caller: call.caller } : {};
-      return sign(kind, { claims, subject: call.service, issuedAt, expiresAt });
+      return { token: await sign(kind, { claims, subject: call.service, issuedAt, expiresAt }), issuedAt };
     });
+    return token;
+  };
 
   const check = async (token: string): Promise<ServiceCall | undefined> => {
     const key = createHash('sha256').update(token).digest('base64url');

@@ -127,6 +127,16 @@ describe('access tokens', () => {
     expect(await tokens.check(token)).toBeUndefined();
     expect(await tokens.check((await tokens.issue(subject)).token)).toBeDefined();
   });
+
+  test('a token that was revoked while the clock was an hour behind stays so when it is right again', async () => {
+    const { tokens, clock } = tokensAt();
+    const { token } = await tokens.issue(subject);
+    const claims = await tokens.check(token);
+    clock.set(new Date(start.getTime() - 3_600_000));
+    tokens.revoke(claims?.jti ?? '');
+    clock.set(start);
+    expect(await tokens.check(token)).toBeUndefined();
+  });
 });
 
 describe('service tokens', () => {
@@ -168,6 +178,18 @@ describe('service tokens', () => {
     expect(await tokens.check(first)).toBeDefined();
     clock.advance(29_000);
     expect(await tokens.check(first)).toBeUndefined();
+  });
+
+  test.each([
+    ['ahead', 3_600_000],
+    ['behind', -3_600_000],
+  ])('when a clock that was an hour %s is set right, a new one is made that counts', async (_, offMs) => {
+    const clock = manualClock(start);
+    const [edge, core] = [serviceTokens(secret, clock), serviceTokens(secret, manualClock(start))];
+    clock.set(new Date(start.getTime() + offMs));
+    expect(await core.check(await edge.issue({ service: 'eapi', caller }))).toBeUndefined();
+    clock.set(start);
+    expect(await core.check(await edge.issue({ service: 'eapi', caller }))).toBeDefined();
   });
 
   test('an access token is no service token and a service token no access token, under one secret too', async () => {

@@ -1,4 +1,4 @@
-import { createHash, randomUUID } from 'node:crypto';
+import { hash, randomUUID } from 'node:crypto';
 import { Type, type Static } from 'typebox';
 import { Value } from 'typebox/value';
 import { roles, type Role } from '../lib/caller.ts';
@@ -40,6 +40,9 @@ export type Tokens = {
 
 type TokenSettings = { jwtSecret: Secret; tokenTtlS: number; issuer: string; audience: string };
 
+/** A clock that is put back lets tokens live so much longer, and what was revoked has to stay so. */
+const clockErrorMs = 2 * 3_600_000;
+
 export const accessTokens = (settings: TokenSettings, clock: Clock): Tokens => {
   const { tokenTtlS: ttlS, issuer, audience } = settings;
   const kind: TokenKind = { key: signingKey(settings.jwtSecret), typ: 'at+jwt', issuer, audience };
@@ -47,10 +50,14 @@ export const accessTokens = (settings: TokenSettings, clock: Clock): Tokens => {
   const checked = agedCache<AccessClaims>({
     clock,
     maxAgeMs: 60_000,
-    maxEntries: 10_000,
+    maxEntries: 25_000,
     untilOf: ({ exp }) => new Date(exp * 1000),
   });
-  const revoked = agedCache<true>({ clock, maxAgeMs: (ttlS + 60) * 1000, maxEntries: 100_000 });
+  const revoked = agedCache<true>({
+    clock,
+    maxAgeMs: (ttlS + 60) * 1000 + clockErrorMs,
+    maxEntries: 100_000,
+  });
 
   const issue = async (subject: TokenSubject): Promise<AccessToken> => {
     const issuedAt = clock.now();
@@ -63,7 +70,7 @@ export const accessTokens = (settings: TokenSettings, clock: Clock): Tokens => {
   };
 
   const check = async (token: string): Promise<AccessClaims | undefined> => {
-    const key = createHash('sha256').update(token).digest('base64url');
+    const key = hash('sha256', token, 'base64url');
     const claims = checked.peek(key) ?? (await read(token));
     if (!claims || revoked.peek(claims.jti)) return undefined;
     checked.keep(key, claims);

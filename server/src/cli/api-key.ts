@@ -6,7 +6,15 @@ import { findApiKeyOwner, listApiKeys } from '../vendors/api-key-store.ts';
 import { apiKeyJson, createApiKey, revokeApiKey } from '../vendors/api-keys.ts';
 import { findVendorRecord } from '../vendors/credentials.ts';
 import { CreateApiKeyBody, type ApiKeyJson } from '../vendors/schema.ts';
-import { checked, given, openCommandDatabase, print, printJson } from './context.ts';
+import {
+  checked,
+  dryRunOption,
+  given,
+  openCommandDatabase,
+  print,
+  printJson,
+  printPreview,
+} from './context.ts';
 import { textTable } from './table.ts';
 
 /** `florin api-key create | list | revoke` */
@@ -22,6 +30,7 @@ export const register = (program: Command): void => {
     .addOption(modeOption())
     .addOption(new Option('--role <role>', 'what the key may do').choices(roles).default('developer'))
     .option('--expires-at <time>', 'when it ends by itself, ISO 8601')
+    .addOption(dryRunOption())
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -44,6 +53,7 @@ export const register = (program: Command): void => {
     .command('revoke')
     .description('refuse a key everywhere within about a second')
     .argument('<id>', 'id of the key, key_…')
+    .addOption(dryRunOption())
     .addHelpText('after', '\nExample:\n  florin api-key revoke key_01h455vb4pex5vsknk084sn02q')
     .action(revoke);
 };
@@ -58,10 +68,11 @@ type CreateOptions = OwnerOptions & {
   defaultVendor?: string;
   expiresAt?: string;
   json?: true;
+  dryRun?: true;
 };
 
 const create = async (options: CreateOptions): Promise<void> => {
-  const { name, role, expiresAt, defaultVendor, json } = options;
+  const { name, role, expiresAt, defaultVendor, json, dryRun } = options;
   if (defaultVendor !== undefined && !options.platform)
     throw new Error('--default-vendor is for keys of the platform.');
   const body = checked(CreateApiKeyBody, { name, role, ...given({ expires_at: expiresAt }) });
@@ -69,7 +80,9 @@ const create = async (options: CreateOptions): Promise<void> => {
   const owner = await ownerOf(opened.db, options);
   const vendor = defaultVendor === undefined ? undefined : await vendorOf(opened.db, defaultVendor);
   const request = { owner, body, defaultVendor: vendor?.id };
-  const { entry, secret } = await createApiKey(opened, { context: opened.context, key: undefined }, request);
+  const make = () => createApiKey(opened, { context: opened.context, key: undefined }, request);
+  if (dryRun) return await printPreview(opened.db, make);
+  const { entry, secret } = await make();
   // `apiKeyJson` made the snapshot.
   const key = entry.snapshot as ApiKeyJson;
   if (json) return printJson({ ...key, key: secret.reveal() });
@@ -104,12 +117,14 @@ const list = async (options: OwnerOptions & { json?: true }): Promise<void> => {
   print(textTable(columns, cells));
 };
 
-const revoke = async (id: string): Promise<void> => {
+const revoke = async (id: string, { dryRun }: { dryRun?: true }): Promise<void> => {
   if (!isId('api_key', id)) throw new Error(`"${id}" is not the id of an API key: key_…`);
   await using opened = await openCommandDatabase();
   const owner = await findApiKeyOwner(opened.db, toUuid(id));
   if (!owner) throw new Error(`There is no API key ${id}.`);
-  await revokeApiKey(opened.db, { context: opened.context, key: undefined }, owner, id);
+  const change = () => revokeApiKey(opened.db, { context: opened.context, key: undefined }, owner, id);
+  if (dryRun) return await printPreview(opened.db, change);
+  await change();
   print(`${id} is revoked.`);
 };
 

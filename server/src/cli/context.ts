@@ -1,15 +1,19 @@
 import { userInfo } from 'node:os';
+import { Option } from 'commander';
 import type { Static, TSchema } from 'typebox';
 import { Value } from 'typebox/value';
+import type { GivenAnswer } from '../journal/idempotency.ts';
 import { platformTenantId, type Context } from '../lib/caller.ts';
 import { systemClock } from '../lib/clock.ts';
 import { processEnv } from '../lib/config/environment.ts';
 import { keyFrom, type Key } from '../lib/crypto.ts';
 import { openDatabase, type Db } from '../lib/database.ts';
+import { rehearse } from '../lib/dry-run.ts';
 import { faultsOf } from '../lib/http/faults.ts';
 import { invalid } from '../lib/http/validation.ts';
 import { openSecrets } from '../secrets/secrets.ts';
 import type { SecretSource } from '../secrets/source.ts';
+import { previewOf } from '../services/preview.ts';
 import { findTarget } from './target.ts';
 
 /** What a command that changes something works with. */
@@ -43,6 +47,19 @@ export const openCommandDatabase = async (): Promise<CommandDatabase> => {
     },
     [Symbol.asyncDispose]: () => database.close(),
   };
+};
+
+export const dryRunOption = (): Option =>
+  new Option('--dry-run', 'change nothing, and print what it would do as JSON');
+
+/** Prints what a change would do, as the API answers it with `Dry-Run: true`, and takes it back. No secret is in it. */
+export const printPreview = async (db: Db, change: () => Promise<GivenAnswer>): Promise<void> => {
+  const preview = await rehearse(async (dryRun) => {
+    const { status, replayed, entry } = await change();
+    dryRun.answer = { status, replayed, body: entry.snapshot };
+    return { ...(await previewOf(db, dryRun, 'admin')), result: entry.snapshot };
+  });
+  printJson(preview);
 };
 
 /** Holds the options of a command against the schema of the API's request. @throws AppError that names every fault */

@@ -1,39 +1,19 @@
 import { Option, type Command } from 'commander';
-import { verifyJournal } from '../journal/verify.ts';
 import { accountAnswer, entryAnswer } from '../ledger/routes.ts';
-import {
-  getAnyAccount,
-  listAccounts,
-  listEntries,
-  listTransfers,
-  type Account,
-  type Entry,
-} from '../ledger/store.ts';
-import { verifyLedger } from '../ledger/verify.ts';
+import { getAnyAccount, listAccounts, listEntries, type Account, type Entry } from '../ledger/store.ts';
 import { openDatabase, type Db } from '../lib/database.ts';
-import type { Finding } from '../lib/finding.ts';
 import { isId } from '../lib/ids.ts';
-import { verifyPayments } from '../payments/verify.ts';
 import { csv } from './csv.ts';
 import { textTable } from './table.ts';
 import { findTarget } from './target.ts';
+import { registerVerify } from './verify.ts';
 
 type Format = 'table' | 'csv' | 'json';
 
 /** `florin ledger verify | balances | statement` */
 export const register = (program: Command): void => {
   const ledger = program.command('ledger').description('read and check the books');
-  ledger
-    .command('verify')
-    .description(
-      'recompute every balance and rule of ledger, payments and journal; names the first difference',
-    )
-    .option('--json', 'print the findings as JSON')
-    .addHelpText(
-      'after',
-      '\nExits 0 when everything agrees, 1 when something differs.\n\nExample:\n  florin ledger verify',
-    )
-    .action((options: { json?: true }) => withDatabase((db) => verify(db, options.json === true)));
+  registerVerify(ledger, 'ledger');
   ledger
     .command('balances')
     .description('list the accounts with their balances')
@@ -71,27 +51,6 @@ const withDatabase = async (run: (db: Db) => Promise<void>): Promise<void> => {
 };
 
 const print = (text: string): void => void process.stdout.write(`${text}\n`);
-
-const verify = async (db: Db, json: boolean): Promise<void> => {
-  const findings: Finding[] = [
-    ...(await verifyLedger(db)),
-    ...(await verifyPayments(db)),
-    ...(await verifyJournal(db, (ids) => listTransfers(db, ids))),
-  ];
-  const differences = findings.filter(({ difference }) => difference !== undefined);
-  if (json) print(JSON.stringify({ ok: differences.length === 0, findings }, undefined, 2));
-  else for (const finding of findings) print(lineOf(finding));
-  if (differences.length > 0) process.exitCode = 1;
-  if (!json)
-    print(
-      differences.length === 0
-        ? '\nEverything agrees.'
-        : `\n${differences.length} checks found a difference.`,
-    );
-};
-
-const lineOf = ({ check, looked, difference }: Finding): string =>
-  difference === undefined ? `ok        ${check} (${looked})` : `DIFFERS   ${check}\n          ${difference}`;
 
 type BalanceOptions = { tenant?: number; currency?: string; format: Format };
 

@@ -3,9 +3,11 @@ import { join } from 'node:path';
 import { Command, CommanderError } from 'commander';
 import { ConfigError, errorLines, rootDirectory } from '../lib/config/config.ts';
 import { register as apiKey } from './api-key.ts';
+import { register as audit } from './audit.ts';
 import { register as config } from './config.ts';
 import { register as db } from './db.ts';
 import { register as doctor } from './doctor.ts';
+import { register as journal } from './journal.ts';
 import { register as ledger } from './ledger.ts';
 import { register as migrate } from './migrate.ts';
 import { register as serve } from './serve.ts';
@@ -13,7 +15,20 @@ import { register as start } from './start.ts';
 import { register as validate } from './validate.ts';
 import { register as vendor } from './vendor.ts';
 
-const commands = [start, serve, migrate, validate, doctor, vendor, apiKey, config, ledger, db];
+const commands = [
+  start,
+  serve,
+  migrate,
+  validate,
+  doctor,
+  vendor,
+  apiKey,
+  config,
+  ledger,
+  audit,
+  journal,
+  db,
+];
 
 /** Exit codes: 0 done, 1 refused or failed, 2 called wrongly. */
 const main = async (argv: string[]): Promise<void> => {

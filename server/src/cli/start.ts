@@ -1,7 +1,9 @@
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import type { Command } from 'commander';
 import { processEnv } from '../lib/config/environment.ts';
 import { migrate } from '../lib/migrate.ts';
-import { embeddedHolder, findEmbedded, startEmbedded, type Embedded } from '../lib/postgres/embedded.ts';
+import { embeddedHolder, startEmbedded, type Embedded } from '../lib/postgres/embedded.ts';
 import { LockedError } from '../lib/postgres/lock.ts';
 import { startAll } from '../services/all.ts';
 import { stopOnSignal } from './signals.ts';
@@ -41,21 +43,36 @@ const start = async (): Promise<void> => {
 
 /** Another start was first: that is what was wanted, so nothing is wrong. */
 const sayRunning = async (): Promise<void> => {
-  const [holder, connections] = [await embeddedHolder(stateDirectory), await findEmbedded(stateDirectory)];
-  const { config } = targetOf('all', processEnv(), connections).loaded;
-  say(`Florin runs already, as process ${String(holder?.pid)}: ${config.server.publicUrl}`);
+  const holder = await embeddedHolder(stateDirectory);
+  const noted = await readFile(noteFile, 'utf8').then(
+    (text) => JSON.parse(text) as Note,
+    () => undefined,
+  );
+  // Before its start is complete, what is noted is of an earlier one.
+  const place = noted && noted.pid === holder?.pid ? `: ${noted.url}` : ', and is about to be ready';
+  say(`Florin runs already, as process ${String(holder?.pid)}${place}`);
   say(`Stop it with Ctrl-C in its terminal, or: kill ${String(holder?.pid)}`);
 };
+
+/** Where the Florin of this folder answers, and which process it is: for whoever starts it a second time. */
+const noteFile = join(stateDirectory, 'running.json');
+type Note = { pid: number; url: string };
+
+/** What the embedded PostgreSQL may take to write everything out. */
+const embeddedStopMs = 30_000;
 
 const serve = async (target: Target, embedded: Embedded | undefined): Promise<void> => {
   const { loaded, connections } = target;
   const { migrations } = await migrate({ connection: connections.migrate });
   if (migrations.length > 0) say(`${String(migrations.length)} migrations run`);
   const started = await startAll({ loaded, connections });
-  stopOnSignal(async () => {
+  const stop = async (): Promise<void> => {
     await started.stop();
     await embedded?.stop();
-  }, ['SIGHUP']);
+  };
+  stopOnSignal(stop, { others: ['SIGHUP'], withinMs: started.stopWithinMs + embeddedStopMs });
+  const note: Note = { pid: process.pid, url: loaded.config.server.publicUrl };
+  if (embedded) await writeFile(noteFile, `${JSON.stringify(note)}\n`);
   say(screen(target, started));
 };
 

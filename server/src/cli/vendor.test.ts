@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,6 +7,7 @@ import { promisify } from 'node:util';
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { changedTables, tablesOf } from '../../test/setup/requests.ts';
 import { apiKeyDigest } from '../vendors/api-keys.ts';
 import { findApiKey } from '../vendors/credentials.ts';
 
@@ -112,6 +113,36 @@ describe('florin vendor and api-key', () => {
     );
     expect(await findApiKey(database.db, apiKeyDigest(own.key))).toBeUndefined();
   });
+
+  test(
+    '--dry-run shows what each would do, without a secret, and changes nothing',
+    { timeout: 60_000 },
+    async () => {
+      const vendor = ['vendor', 'create', 'dry-vendor', '--name', 'Dry'];
+      const shown = async (...argv: string[]) => JSON.parse((await florin(...argv, '--dry-run')).stdout);
+      const readVault = () => readFile(join(folder, 'secrets'));
+      await florin('vendor', 'create', 'dry-owner', '--name', 'Owner');
+      const apiKey = ['api-key', 'create', '--vendor', 'dry-owner', '--name', 'Till'];
+      const key = JSON.parse((await florin(...apiKey, '--json')).stdout);
+      const tables = await tablesOf(database.superuser);
+      const [before, vault] = [await tables.contents(), await readVault()];
+      const created = await shown(...vendor);
+      expect(created).toMatchObject({
+        dry_run: true,
+        status: 201,
+        result: { slug: 'dry-vendor' },
+        events: [{ type: 'vendor.created' }],
+      });
+      expect(created.result).not.toHaveProperty('client_secret');
+      expect((await shown(...apiKey)).result).not.toHaveProperty('key');
+      expect(await shown('vendor', 'disable', 'dry-owner')).toMatchObject({ result: { enabled: false } });
+      expect(await shown('api-key', 'revoke', key.id)).toMatchObject({
+        events: [{ type: 'api_key.revoked' }],
+      });
+      expect(changedTables(before, await tables.contents())).toEqual([]);
+      expect(await readVault()).toEqual(vault);
+    },
+  );
 
   test('what is wrong is named, and nothing is made', async () => {
     await expect(florin('vendor', 'create', 'Not A Slug', '--name', 'x')).rejects.toThrow(

@@ -11,7 +11,15 @@ import {
   findVendor,
   vendorJson,
 } from '../vendors/vendors.ts';
-import { checked, given, openCommandDatabase, print, printJson } from './context.ts';
+import {
+  checked,
+  dryRunOption,
+  given,
+  openCommandDatabase,
+  print,
+  printJson,
+  printPreview,
+} from './context.ts';
 import { textTable } from './table.ts';
 
 /** `florin vendor create | list | disable | enable` */
@@ -28,6 +36,7 @@ export const register = (program: Command): void => {
     .addOption(new Option('--role <role>', 'role of the first client').choices(roles).default('developer'))
     .option('--client-id <id>', 'id of the first client; made up unless given')
     .option('--fee-basis-points <number>', 'fee in hundredths of a percent', wholeNumber)
+    .addOption(dryRunOption())
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
@@ -44,17 +53,21 @@ export const register = (program: Command): void => {
     .command('disable')
     .description('refuse all credentials of a vendor, everywhere within about a second')
     .argument('<vendor>', 'id or slug')
+    .addOption(dryRunOption())
     .addHelpText('after', '\nExample:\n  florin vendor disable corner-shop')
-    .action((name: string) => turn(name, disableVendor));
+    .action((name: string, options: DryRunOptions) => turn(name, options, disableVendor));
   vendor
     .command('enable')
     .description('let the credentials of a vendor in again')
     .argument('<vendor>', 'id or slug')
+    .addOption(dryRunOption())
     .addHelpText('after', '\nExample:\n  florin vendor enable corner-shop')
-    .action((name: string) => turn(name, enableVendor));
+    .action((name: string, options: DryRunOptions) => turn(name, options, enableVendor));
 };
 
-type CreateOptions = {
+type DryRunOptions = { dryRun?: true };
+
+type CreateOptions = DryRunOptions & {
   name: string;
   mode: Mode;
   role: string;
@@ -65,16 +78,15 @@ type CreateOptions = {
 
 const create = async (
   slug: string,
-  { json, mode, clientId, feeBasisPoints, ...options }: CreateOptions,
+  { json, mode, clientId, feeBasisPoints, dryRun, ...options }: CreateOptions,
 ): Promise<void> => {
   const members = given({ client_id: clientId, fee_basis_points: feeBasisPoints });
   const body = checked(CreateVendorBody, { slug, ...options, ...members });
   await using opened = await openCommandDatabase();
-  const { entry, clientSecret } = await createVendor(
-    opened,
-    { context: opened.context, key: undefined },
-    { ...body, mode },
-  );
+  const write = { context: opened.context, key: undefined };
+  const make = () => createVendor(opened, write, { ...body, mode });
+  if (dryRun) return await printPreview(opened.db, make);
+  const { entry, clientSecret } = await make();
   // `vendorJson` made the snapshot.
   const vendor = entry.snapshot as VendorJson;
   if (json) return printJson({ ...vendor, client_secret: clientSecret.reveal() });
@@ -108,11 +120,13 @@ const list = async ({ json }: { json?: true }): Promise<void> => {
   print(textTable(columns, cells));
 };
 
-const turn = async (name: string, act: typeof disableVendor): Promise<void> => {
+const turn = async (name: string, { dryRun }: DryRunOptions, act: typeof disableVendor): Promise<void> => {
   await using opened = await openCommandDatabase();
   const vendor = await findVendor(opened.db, name);
   if (!vendor) throw new Error(`There is no vendor "${name}". florin vendor list shows them.`);
-  const { entry } = await act(opened.db, { context: opened.context, key: undefined }, vendor.id);
+  const change = () => act(opened.db, { context: opened.context, key: undefined }, vendor.id);
+  if (dryRun) return await printPreview(opened.db, change);
+  const { entry } = await change();
   print(`${vendor.slug} is ${entry.kind === 'vendor.disabled' ? 'disabled' : 'enabled'}.`);
 };
 

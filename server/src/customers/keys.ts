@@ -1,4 +1,4 @@
-import type { Clock } from '../lib/clock.ts';
+import { elapsedMs, type Clock } from '../lib/clock.ts';
 import {
   blindIndex,
   deriveKey,
@@ -93,11 +93,11 @@ const wrappedContext = (id: Id<'customer'>): string => `customers.keys:${id}:wra
  * ask for one key at the same time share one call of the wrapper. A failed call is not kept.
  */
 const keyCache = ({ clock, max, ageMs }: { clock: Clock; max: number; ageMs: number }) => {
-  const kept = new Map<string, { key: Promise<Key>; until: number }>();
+  const kept = new Map<string, { key: Promise<Key>; untilMs: number }>();
   return (name: string, unwrap: () => Promise<Key>): Promise<Key> => {
-    const now = clock.now().getTime();
+    const nowMs = elapsedMs(clock);
     const known = kept.get(name);
-    const entry = known && known.until > now ? known : { key: unwrap(), until: now + ageMs };
+    const entry = known && known.untilMs > nowMs ? known : { key: unwrap(), untilMs: nowMs + ageMs };
     kept.delete(name);
     kept.set(name, entry);
     if (entry !== known) entry.key.catch(() => kept.get(name) === entry && kept.delete(name));

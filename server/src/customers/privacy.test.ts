@@ -57,6 +57,21 @@ describe('personal data', () => {
     expect(stored.includes(requestHash(planted).toString('latin1'))).toBe(false);
   });
 
+  test('the stored hash of a request depends on our key: nobody finds an address by hashing likely ones', async () => {
+    const other = openCustomerKeys(
+      { masterKey: new Secret(Buffer.alloc(32, 7).toString('base64')) },
+      { clock },
+    );
+    for (const [index, each] of [keys, other].entries()) {
+      const write = { context: { ...context, tenantId: 2 + index }, key: 'guess' };
+      await createCustomer(database.db, each, write, { email: 'guess@example.com', name: 'Guess' });
+    }
+    const { rows } = await sql`
+      select distinct request_hash from journal.idempotency_keys where key = 'guess'
+    `.execute(database.db);
+    expect(rows).toHaveLength(2);
+  });
+
   test('once the key is destroyed, reads show nulls, changes are refused, replays still answer, the email is free', async () => {
     const { id, email } = await create({}, 'erased-1');
     const updated = await update(id, { name: 'Soon Gone' }, 'erased-2');

@@ -24,6 +24,7 @@ export const customerRoutes =
       {
         config: {
           requires: 'developer',
+          dryRun: 'preview',
           errors: ['already_exists', 'idempotency_key_reused', 'request_in_flight'],
         },
         schema: {
@@ -92,6 +93,7 @@ export const customerRoutes =
       {
         config: {
           requires: 'developer',
+          dryRun: 'preview',
           errors: ['already_exists', 'invalid_state', 'idempotency_key_reused', 'request_in_flight'],
         },
         schema: {

@@ -1,6 +1,15 @@
 import { canonicalHash, type Json, type JsonObject } from '../lib/canonical.ts';
 import type { Context } from '../lib/caller.ts';
-import { newId, toUuid, type Id, type IdKind } from '../lib/ids.ts';
+import {
+  bytesColumn,
+  integerColumn,
+  jsonColumn,
+  textColumn,
+  timeColumn,
+  uuidColumn,
+  type Column,
+} from '../lib/columns.ts';
+import { newId, type Id, type IdKind } from '../lib/ids.ts';
 
 /** One side of a transfer as the hash of its journal entry covers it. */
 export type TransferRecord = {
@@ -8,6 +17,9 @@ export type TransferRecord = {
   kind: string;
   postings: readonly { accountId: Id<'account'>; amountMinor: bigint }[];
 };
+
+/** A transfer as the ledger stores it now. Handed in, since the ledger is above the journal. */
+export type ReadTransfers = (ids: readonly Id<'transfer'>[]) => Promise<Map<Id<'transfer'>, TransferRecord>>;
 
 /** What changed: the object after the change, its version counted from 1 without gaps. */
 export type ChangedObject = { type: string; id: Id<IdKind>; version: number };
@@ -60,40 +72,42 @@ export const makeEntry = (context: Context, change: Change): JournalEntry => {
  * SHA-256 over the RFC 8785 canonical JSON of an entry with its transfer. Running balances are not covered:
  * they follow from the order of transfers, which `ledger.verify` recomputes.
  */
-export const entryHash = (entry: Omit<JournalEntry, 'hash'>): Buffer =>
-  canonicalHash({
-    id: entry.id,
-    tenant: entry.tenantId,
-    kind: entry.kind,
-    result: entry.result,
-    actor: entry.actor,
-    origin: entry.origin ?? null,
-    request_id: entry.requestId ?? null,
-    object: entry.object
-      ? { type: entry.object.type, id: entry.object.id, version: entry.object.version ?? null }
-      : null,
-    snapshot: entry.snapshot,
-    transfer: entry.transfer ? transferJson(entry.transfer) : null,
-    timestamp: entry.timestamp.toISOString(),
-  });
+export const entryHash = (entry: Omit<JournalEntry, 'hash'>): Buffer => canonicalHash(entryContent(entry));
 
-/** The row that `journal.append` stores. */
-export const entryRow = (entry: JournalEntry): JsonObject => ({
-  tenant_id: entry.tenantId,
-  id: toUuid(entry.id),
+/** What the hash of an entry covers: whoever has it can compute the hash, see docs/journal.md. */
+export const entryContent = (entry: Omit<JournalEntry, 'hash'>): JsonObject => ({
+  id: entry.id,
+  tenant: entry.tenantId,
   kind: entry.kind,
   result: entry.result,
   actor: entry.actor,
-  origin: entry.origin,
-  request_id: entry.requestId,
-  object_type: entry.object?.type,
-  object_id: entry.object && toUuid(entry.object.id),
-  object_version: entry.object?.version,
+  origin: entry.origin ?? null,
+  request_id: entry.requestId ?? null,
+  object: entry.object
+    ? { type: entry.object.type, id: entry.object.id, version: entry.object.version ?? null }
+    : null,
   snapshot: entry.snapshot,
-  transfer_id: entry.transfer && toUuid(entry.transfer.id),
-  hash: entry.hash.toString('hex'),
+  transfer: entry.transfer ? transferJson(entry.transfer) : null,
   timestamp: entry.timestamp.toISOString(),
 });
+
+/** The parameters of `journal.append`. */
+export const entryColumns = (entries: readonly JournalEntry[]): Column[] => [
+  integerColumn(entries.map(({ tenantId }) => tenantId)),
+  uuidColumn(entries.map(({ id }) => id)),
+  textColumn(entries.map(({ kind }) => kind)),
+  textColumn(entries.map(({ result }) => result)),
+  textColumn(entries.map(({ actor }) => actor)),
+  textColumn(entries.map(({ origin }) => origin)),
+  textColumn(entries.map(({ requestId }) => requestId)),
+  textColumn(entries.map(({ object }) => object?.type)),
+  uuidColumn(entries.map(({ object }) => object?.id)),
+  integerColumn(entries.map(({ object }) => object?.version)),
+  jsonColumn(entries.map(({ snapshot }) => JSON.stringify(snapshot))),
+  uuidColumn(entries.map(({ transfer }) => transfer?.id)),
+  bytesColumn(entries.map(({ hash }) => hash)),
+  timeColumn(entries.map(({ timestamp }) => timestamp)),
+];
 
 /** Postings in the order of their accounts, so that the order in which they were written does not matter. */
 const transferJson = (transfer: TransferRecord): Json => ({

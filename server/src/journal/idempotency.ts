@@ -4,6 +4,7 @@ import { canonicalHash, type Json } from '../lib/canonical.ts';
 import { inTransaction, type Db, type Tx } from '../lib/database.ts';
 import { AppError, errorKinds, type ErrorCode } from '../lib/errors.ts';
 import { fromUuid, toUuid } from '../lib/ids.ts';
+import { step } from '../lib/step.ts';
 import { entryFromRow, type EntryRow } from './row.ts';
 import type { JournalEntry } from './entry.ts';
 
@@ -78,7 +79,10 @@ export const refuseOnce = async (
     if (key === undefined) throw error;
     if (error instanceof KeyTaken) return storedAnswer(db, { ...request, key });
     if (!(error instanceof AppError) || error.replayed || !isAnswer(error)) throw error;
-    if (await storeRefusal(db, { ...request, key }, error)) throw error;
+    step('refusal.store');
+    const isStored = await storeRefusal(db, { ...request, key }, error);
+    step('refusal.stored');
+    if (isStored) throw error;
     return storedAnswer(db, { ...request, key });
   }
 };
@@ -173,7 +177,9 @@ const readAnswer = (row: KeyRow, request: Keyed): GivenAnswer => {
 export const storedAnswer = async (db: Db, request: Keyed): Promise<GivenAnswer> => {
   const answer = await findAnswer(db, request);
   if (!answer)
-    throw new AppError('unavailable', 'The request was rolled back. Send it again with the same key.');
+    throw new AppError('unavailable', 'The request was rolled back. Send it again with the same key.', {
+      retryAfterS: 1,
+    });
   return answer;
 };
 

@@ -2,9 +2,10 @@ import assert from 'node:assert/strict';
 import { sql } from 'kysely';
 import type { Context } from '../lib/caller.ts';
 import type { Db, Tx } from '../lib/database.ts';
-import { toUuid, type Id, type IdKind } from '../lib/ids.ts';
+import { currentDryRun, noteWritten } from '../lib/dry-run.ts';
+import { fromUuid, toUuid, type Id, type IdKind } from '../lib/ids.ts';
 import type { Json } from '../lib/canonical.ts';
-import { entryRow, makeEntry, type Change, type JournalEntry } from './entry.ts';
+import { entryColumns, makeEntry, type Change, type JournalEntry } from './entry.ts';
 import { entryFromRow, type EntryRow } from './row.ts';
 
 /** Writes the entry of one change; call it in the transaction that makes the change. */
@@ -16,7 +17,8 @@ export const append = async (tx: Tx, context: Context, change: Change): Promise<
 
 /** Writes entries that `makeEntry` made. */
 export const appendEntries = async (db: Db | Tx, entries: readonly JournalEntry[]): Promise<void> => {
-  await sql`select journal.append(${JSON.stringify(entries.map(entryRow))}::jsonb)`.execute(db);
+  await sql`select journal.append(${sql.join(entryColumns(entries))})`.execute(db);
+  for (const { tenantId, id } of entries) noteWritten({ what: 'entry', tenantId, id });
 };
 
 /** The entry that an object's present version was written with. */
@@ -32,6 +34,36 @@ export const getEntryOf = async (
   return entryFromRow(rows[0].entry);
 };
 
+/** An entry by its id. Whoever asks has read the id from a row that was written with the entry, so a miss is a bug. */
+export const getEntry = async (
+  db: Db | Tx,
+  { tenantId, id }: { tenantId: number; id: Id<'journal_entry'> },
+): Promise<JournalEntry> => {
+  const { rows } = await sql<{ entry: EntryRow }>`
+    select to_jsonb(e) as entry from journal.entries e where e.tenant_id = ${tenantId} and e.id = ${toUuid(id)}
+  `.execute(db);
+  assert(rows[0], `the journal entry ${id} is missing`);
+  return entryFromRow(rows[0].entry);
+};
+
+/** Those of these entries that are stored, in the order asked for, each with the id of the transfer it tells about. */
+export const listEntries = async (
+  db: Db | Tx,
+  keys: readonly { tenantId: number; id: Id<'journal_entry'> }[],
+): Promise<(JournalEntry & { transferId: Id<'transfer'> | undefined })[]> => {
+  const { rows } = await sql<{ entry: EntryRow }>`
+    select to_jsonb(e) as entry
+    from unnest(${keys.map(({ tenantId }) => tenantId)}::integer[], ${keys.map(({ id }) => toUuid(id))}::uuid[])
+         with ordinality as k(tenant_id, id, place)
+    join journal.entries e using (tenant_id, id)
+    order by k.place
+  `.execute(db);
+  return rows.map(({ entry }) => ({
+    ...entryFromRow(entry),
+    transferId: entry.transfer_id === null ? undefined : fromUuid('transfer', entry.transfer_id),
+  }));
+};
+
 /** How many refusals of one kind by one caller are kept a minute; a flood of bad requests must not fill the log. */
 const refusalsPerMinute = 30;
 
@@ -40,10 +72,10 @@ type Refusal = { kind: string; object?: { type: string; id: Id<IdKind> } | undef
 /**
  * Records a security event or refused money (failed authentication, denied access, insufficient funds).
  * It commits by itself, because what it tells about was rolled back. Bounded per caller, kind and minute:
- * gives false when the bound dropped it.
+ * gives false when the bound dropped it, and in a dry run: nobody asked for money then.
  */
 export const appendRefusal = async (db: Db, context: Context, refusal: Refusal): Promise<boolean> => {
-  if (!withinBound(context, refusal.kind)) return false;
+  if (currentDryRun() || !withinBound(context, refusal.kind)) return false;
   await appendEntries(db, [makeEntry(context, { ...refusal, result: 'refused' })]);
   return true;
 };

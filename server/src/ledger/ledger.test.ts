@@ -10,7 +10,7 @@ import {
   placeHold,
   post,
   setOverdraft,
-  transferRows,
+  transferColumns,
   type Posting,
   type Transfer,
 } from './ledger.ts';
@@ -57,13 +57,10 @@ const leave = (books: Books, amountMinor: bigint) =>
   ]);
 
 const postBatch = async (batch: readonly Transfer[]): Promise<string[]> => {
-  const { transfers, postings } = transferRows(batch);
-  const { rows } = await sql<{ outcome: string }>`
-    select outcome
-    from ledger.post_batch(${JSON.stringify(transfers)}::jsonb, ${JSON.stringify(postings)}::jsonb, ${now})
-    order by ord
+  const { rows } = await sql<{ rejected: Record<string, string> }>`
+    select ledger.post_batch(${sql.join(transferColumns(batch))}, '{}', ${now}) as rejected
   `.execute(db);
-  return rows.map(({ outcome }) => outcome);
+  return batch.map((_, index) => rows[0]?.rejected[index + 1] ?? 'posted');
 };
 
 const balance = async (id: Id<'account'>) => {
@@ -172,7 +169,7 @@ describe('transfers', () => {
   test('a transfer without postings is refused by the database', async () => {
     const books = await openBooks();
     await expect(postBatch([{ ...arrive(books, 1n), postings: [] }])).rejects.toMatchObject({
-      code: '23000',
+      code: '23502',
     });
   });
 
@@ -255,6 +252,17 @@ describe('holds', () => {
     const results = await Promise.allSettled(Array.from({ length: 20 }, capture));
     expect(results.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
     expect(await balance(books.vendor)).toMatchObject({ posted: 40n, reserved: 0n });
+  });
+
+  test('a hold that has ended releases nothing of what others hold', async () => {
+    const books = await openBooks();
+    await postBatch([arrive(books, 100n)]);
+    const [first] = [await hold(books, 30n), await hold(books, 50n)];
+    const end = () => inTransaction(db, (tx) => endHold(tx, first, undefined, now));
+    await end();
+    await expect(end()).rejects.toMatchObject({ code: '23505' });
+    expect(await balance(books.vendor)).toMatchObject({ reserved: 50n });
+    expect(await balance(books.outside)).toMatchObject({ pending: 50n });
   });
 
   test('more than was held can not be captured', async () => {

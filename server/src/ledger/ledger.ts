@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { sql } from 'kysely';
 import type { TransferRecord } from '../journal/entry.ts';
+import { bigintColumn, integerColumn, textColumn, uuidColumn, type Column } from '../lib/columns.ts';
 import type { Db, Tx } from '../lib/database.ts';
+import { currentDryRun, noteWritten } from '../lib/dry-run.ts';
 import { AppError } from '../lib/errors.ts';
 import { fromUuid, newId, toUuid, type Id, type IdKind } from '../lib/ids.ts';
-import type { Json } from '../lib/canonical.ts';
+import { step } from '../lib/step.ts';
 
 /** An amount that credits (above zero) or debits (below zero) an account, in minor units of the account's currency. */
 export type Posting = { accountId: Id<'account'>; amountMinor: bigint };
@@ -12,7 +14,8 @@ export type Posting = { accountId: Id<'account'>; amountMinor: bigint };
 /** Money that moves between accounts of one tenant. Per currency its postings sum to zero. */
 export type Transfer = TransferRecord & { tenantId: number; objectId: Id<IdKind> };
 
-export type PostingOutcome = 'posted' | 'insufficient_funds' | 'balance_overflow';
+/** Why the ledger refuses money. */
+export type PostingRefusal = 'insufficient_funds' | 'balance_overflow';
 
 /** An account by its name: a tenant has one of a code and currency. `nonNegative` counts when it is opened. */
 export type AccountKey = { tenantId: number; currency: string; code: string; nonNegative: boolean };
@@ -33,35 +36,33 @@ export const makeTransfer = (options: {
   return { ...options, id: newId('transfer'), postings };
 };
 
-/** Transfers in the form that `ledger.post_batch` takes: `ord` is the position of a transfer, its postings name it. */
-export const transferRows = (transfers: readonly Transfer[]): { transfers: Json[]; postings: Json[] } => ({
-  transfers: transfers.map((transfer, ord) => ({
-    ord,
-    id: toUuid(transfer.id),
-    tenant_id: transfer.tenantId,
-    kind: transfer.kind,
-    object_id: toUuid(transfer.objectId),
-  })),
-  postings: transfers.flatMap(({ postings }, ord) =>
-    postings.map(({ accountId, amountMinor }) => ({
-      ord,
-      account_id: toUuid(accountId),
-      amount: amountMinor.toString(),
-    })),
-  ),
-});
+/** The first seven parameters of `ledger.post_batch`: a posting names the position of its transfer, counted from 1. */
+export const transferColumns = (transfers: readonly Transfer[]): Column[] => {
+  const postings = transfers.flatMap((transfer, index) =>
+    transfer.postings.map((posting) => ({ ...posting, position: index + 1 })),
+  );
+  return [
+    uuidColumn(transfers.map(({ id }) => id)),
+    integerColumn(transfers.map(({ tenantId }) => tenantId)),
+    textColumn(transfers.map(({ kind }) => kind)),
+    uuidColumn(transfers.map(({ objectId }) => objectId)),
+    integerColumn(postings.map(({ position }) => position)),
+    uuidColumn(postings.map(({ accountId }) => accountId)),
+    bigintColumn(postings.map(({ amountMinor }) => amountMinor)),
+  ];
+};
 
 /**
  * Posts one transfer in the caller's transaction.
  * @throws AppError `insufficient_funds` or `balance_overflow`; nothing was posted then
  */
 export const post = async (tx: Tx, transfer: Transfer, now: Date): Promise<void> => {
-  const { transfers, postings } = transferRows([transfer]);
-  const { rows } = await sql<{ outcome: PostingOutcome }>`
-    select outcome
-    from ledger.post_batch(${JSON.stringify(transfers)}::jsonb, ${JSON.stringify(postings)}::jsonb, ${now})
+  const { rows } = await sql<{ rejected: Record<string, PostingRefusal> }>`
+    select ledger.post_batch(${sql.join(transferColumns([transfer]))}, '{}', ${now}) as rejected
   `.execute(tx);
-  refuse(rows[0]?.outcome);
+  assert(rows[0], 'the ledger gave no outcome');
+  const refusal = rows[0].rejected['1'];
+  if (refusal) throw new AppError(refusal, refusalTexts[refusal]);
 };
 
 /** Takes the locks of a transaction's accounts, in the one order that everybody takes them in. */
@@ -83,11 +84,14 @@ export type Hold = {
  */
 export const placeHold = async (tx: Tx, hold: Hold, now: Date): Promise<Id<'hold'>> => {
   const id = newId('hold');
-  const { rows } = await sql<{ outcome: PostingOutcome | 'held' }>`
+  const { rows } = await sql<{ outcome: PostingRefusal | 'held' }>`
     select ledger.place_hold(${toUuid(id)}, ${hold.tenantId}, ${toUuid(hold.objectId)}, ${toUuid(hold.debitAccountId)},
                              ${toUuid(hold.creditAccountId)}, ${hold.amountMinor}, ${now}) as outcome
   `.execute(tx);
-  refuse(rows[0]?.outcome);
+  assert(rows[0], 'the ledger gave no outcome');
+  const { outcome } = rows[0];
+  if (outcome !== 'held') throw new AppError(outcome, refusalTexts[outcome]);
+  noteWritten({ what: 'hold', id, ended: false });
   return id;
 };
 
@@ -101,6 +105,7 @@ export const endHold = async (
   await sql`
     select ledger.end_hold(${toUuid(id)}, ${captured?.amountMinor ?? 0n}, ${captured && toUuid(captured.transferId)}, ${now})
   `.execute(tx);
+  noteWritten({ what: 'hold', id, ended: true });
 };
 
 /**
@@ -118,7 +123,10 @@ export const setOverdraft = async (tx: Tx, id: Id<'account'>, allowed: boolean):
   return rows[0]?.non_negative === false;
 };
 
-/** The id of an account, opened on first use. Accounts are never closed, so found ids are kept, up to a bound. */
+/**
+ * The id of an account, opened on first use. Accounts are never closed, so found ids are kept, up to a bound. What a dry
+ * run opens is gone afterwards.
+ */
 export type Accounts = { open(db: Db, key: AccountKey, now: Date): Promise<Id<'account'>> };
 
 export const createAccounts = (rememberedMax = 100_000): Accounts => {
@@ -129,6 +137,8 @@ export const createAccounts = (rememberedMax = 100_000): Accounts => {
       const known = remembered.get(name);
       if (known) return known;
       const id = await openAccount(db, key, now);
+      step('account.opened');
+      if (currentDryRun()) return id;
       const oldest = remembered.size >= rememberedMax ? remembered.keys().next() : undefined;
       if (oldest && !oldest.done) remembered.delete(oldest.value);
       remembered.set(name, id);
@@ -151,10 +161,3 @@ export const refusalTexts = {
   insufficient_funds: 'The available balance is too low. Wait for funds to arrive, or use a smaller amount.',
   balance_overflow: 'The balance would exceed what the ledger can hold.',
 } as const;
-
-const refuse = (outcome: PostingOutcome | 'held' | undefined): void => {
-  assert(outcome, 'the ledger gave no outcome');
-  if (outcome === 'insufficient_funds' || outcome === 'balance_overflow') {
-    throw new AppError(outcome, refusalTexts[outcome]);
-  }
-};

@@ -131,7 +131,7 @@ export const accountAnswer = (account: Account): Static<typeof AccountAnswer> =>
 };
 
 /** An amount without its sign, and on which side it stands. */
-const sided = (minor: bigint, currency: string) => {
+export const sided = (minor: bigint, currency: string) => {
   const absolute = minor < 0n ? -minor : minor;
   return {
     direction: minor < 0n ? ('debit' as const) : ('credit' as const),

@@ -122,7 +122,14 @@ export const listEntries = async (
 export type StoredTransfer = TransferRecord & {
   object: string;
   createdAt: Date;
-  entries: readonly { accountId: Id<'account'>; code: string; currency: string; amountMinor: bigint }[];
+  entries: readonly {
+    accountId: Id<'account'>;
+    code: string;
+    currency: string;
+    amountMinor: bigint;
+    /** What the account had after it. */
+    balanceMinor: bigint;
+  }[];
 };
 
 type TransferRow = {
@@ -134,6 +141,7 @@ type TransferRow = {
   code: string;
   currency: string;
   amount: bigint;
+  balance: bigint;
 };
 
 /** @throws AppError `not_found`, also for a transfer of another tenant */
@@ -156,7 +164,7 @@ const readTransfers = async (
   which: RawBuilder<unknown>,
 ): Promise<Map<Id<'transfer'>, StoredTransfer>> => {
   const { rows } = await sql<TransferRow>`
-    select t.id, t.kind, t.object_id, t.created_at, e.account_id, a.code, a.currency, e.amount
+    select t.id, t.kind, t.object_id, t.created_at, e.account_id, a.code, a.currency, e.amount, e.balance
     from ledger.transfers t
     cross join lateral unnest(t.account_ids, t.versions) as p(account_id, version)
     join ledger.entries e on e.account_id = p.account_id and e.version = p.version
@@ -172,12 +180,50 @@ const readTransfers = async (
       code: row.code,
       currency: row.currency,
       amountMinor: row.amount,
+      balanceMinor: row.balance,
     };
     const entries = [...(transfers.get(id)?.entries ?? []), entry];
     const object = objectOf(row.kind, row.object_id);
     transfers.set(id, { id, kind: row.kind, object, createdAt: row.created_at, entries, postings: entries });
   }
   return transfers;
+};
+
+/** Money that is or was set aside, and where. */
+export type StoredHold = {
+  id: Id<'hold'>;
+  currency: string;
+  amountMinor: bigint;
+  debit: { accountId: Id<'account'>; code: string };
+  credit: { accountId: Id<'account'>; code: string };
+};
+
+/** Those of these holds that are stored, whosever they are. */
+export const listHolds = async (db: Db, ids: readonly Id<'hold'>[]): Promise<Map<Id<'hold'>, StoredHold>> => {
+  type Row = {
+    id: string;
+    currency: string;
+    amount: bigint;
+    debit_id: string;
+    debit_code: string;
+    credit_id: string;
+    credit_code: string;
+  };
+  const { rows } = await sql<Row>`
+    select h.id, h.amount, d.currency, d.id as debit_id, d.code as debit_code, c.id as credit_id, c.code as credit_code
+    from ledger.holds h
+    join ledger.accounts d on d.id = h.debit_account_id
+    join ledger.accounts c on c.id = h.credit_account_id
+    where h.id = any(${ids.map(toUuid)}::uuid[])
+  `.execute(db);
+  const holds = rows.map((row): StoredHold => ({
+    id: fromUuid('hold', row.id),
+    currency: row.currency,
+    amountMinor: row.amount,
+    debit: { accountId: fromUuid('account', row.debit_id), code: row.debit_code },
+    credit: { accountId: fromUuid('account', row.credit_id), code: row.credit_code },
+  }));
+  return new Map(holds.map((hold) => [hold.id, hold]));
 };
 
 /** Which kind of object a kind of transfer belongs to. */

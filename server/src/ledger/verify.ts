@@ -9,6 +9,7 @@ export const verifyLedger = async (db: Db): Promise<Finding[]> => [
   await entriesChain(db),
   await balancesFollow(db),
   await holdsFollow(db),
+  await endingsFollow(db),
   await transfersAreJournaled(db),
 ];
 
@@ -37,10 +38,12 @@ const entriesBelongToTransfers = (db: Db): Promise<Finding> =>
     'every entry is named by its transfer',
     sql`ledger.entries`,
     sql`
-      select 'account' as kind, e.account_id as id, 'entry ' || e.version || ' is in no transfer' as found
+      select 'account' as kind, e.account_id as id,
+             'entry ' || e.version || case when e.created_at <> t.created_at then ' is not of the time of its transfer'
+                                           else ' is in no transfer' end as found
       from ledger.entries e
       left join ledger.transfers t on t.id = e.transfer_id
-      where t.id is null
+      where t.id is null or e.created_at <> t.created_at
          or not exists (select from unnest(t.account_ids, t.versions) p(account_id, version)
                         where p.account_id = e.account_id and p.version = e.version)
     `,
@@ -79,6 +82,10 @@ const balancesFollow = (db: Db): Promise<Finding> =>
         on e.account_id = a.id
       where a.posted <> coalesce(e.total, 0) or a.version <> coalesce(e.count, 0)
          or (a.non_negative and a.posted - a.reserved < 0)
+      union all
+      select 'account', e.account_id, 'it is missing, and has ' || count(*) || ' entries'
+      from ledger.entries e left join ledger.accounts a on a.id = e.account_id
+      where a.id is null group by e.account_id
     `,
   );
 
@@ -102,6 +109,29 @@ const holdsFollow = (db: Db): Promise<Finding> =>
       select 'hold', e.hold_id, 'captured ' || e.captured || ' of ' || coalesce(h.amount, 0)
       from ledger.hold_endings e left join ledger.holds h on h.id = e.hold_id
       where h.id is null or e.captured > h.amount
+    `,
+  );
+
+const endingsFollow = (db: Db): Promise<Finding> =>
+  firstDifference(
+    db,
+    'a hold ended with the transfer that captured it, or with nothing',
+    sql`ledger.hold_endings`,
+    sql`
+      select 'hold' as kind, e.hold_id as id,
+             case when h.id is null then 'it is missing, and has an ending'
+                  when e.transfer_id is null then 'it was ended at another time than the journal says'
+                  else 'captured ' || e.captured || ', which no transfer of its object took then' end as found
+      from ledger.hold_endings e
+      left join ledger.holds h on h.id = e.hold_id
+      where h.id is null
+         or not exists (select from journal.entries j where j.object_id = h.object_id and j.timestamp = e.created_at)
+         or (e.transfer_id is not null and not exists (
+               select from ledger.transfers t
+               cross join lateral unnest(t.account_ids, t.versions) as p(account_id, version)
+               join ledger.entries n on n.account_id = p.account_id and n.version = p.version
+               where t.id = e.transfer_id and t.object_id = h.object_id and t.created_at = e.created_at
+                 and p.account_id = h.debit_account_id and n.amount = -e.captured))
     `,
   );
 

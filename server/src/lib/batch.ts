@@ -1,4 +1,5 @@
 import { AppError } from './errors.ts';
+import { step } from './step.ts';
 
 export type Batcher<T, R> = {
   /**
@@ -24,8 +25,12 @@ type Options<T, R> = {
   groupMax: number;
   /** Batches under way at once. */
   inFlightMax: number;
-  onBatch?(batch: { size: number; waitedMs: number; tookMs: number }): void;
+  /** Told of every batch that was run, once; `waitedMs` is how long its oldest item had waited. */
+  onBatch?(batch: RunBatch<T>): void;
 };
+
+/** `items` gives what was in the batch, to whoever wants to know. */
+export type RunBatch<T> = { size: number; waitedMs: number; tookMs: number; items(): readonly T[] };
 
 type Waiting<T, R> = {
   item: T;
@@ -63,8 +68,9 @@ export const createBatcher = <T, R>(options: Options<T, R>): Batcher<T, R> => {
     pump();
     options.onBatch?.({
       size: batch.length,
-      waitedMs: startedAt - (batch[0]?.since ?? startedAt),
+      waitedMs: startedAt - batch.reduce((oldest, { since }) => Math.min(oldest, since), startedAt),
       tookMs: performance.now() - startedAt,
+      items: () => batch.map(({ item }) => item),
     });
     settle();
   };
@@ -118,7 +124,9 @@ const settleBatch = async <T, R>(
   options: Options<T, R>,
 ): Promise<() => void> => {
   try {
+    step('batch.send');
     const results = await options.run(batch.map(({ item }) => item));
+    step('batch.committed');
     if (results.length !== batch.length) throw new Error('a batch gave the wrong number of results');
     // As many results as items, checked above.
     return () => batch.forEach(({ resolve }, index) => resolve(results[index] as R));
@@ -128,6 +136,7 @@ const settleBatch = async <T, R>(
     }
     const middle = Math.ceil(batch.length / 2);
     const first = await settleBatch(batch.slice(0, middle), options);
+    step('batch.halved');
     const second = await settleBatch(batch.slice(middle), options);
     return () => {
       first();

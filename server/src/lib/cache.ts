@@ -1,6 +1,6 @@
 import { createClient } from 'redis';
 import type { Logger } from 'pino';
-import type { Clock } from './clock.ts';
+import { elapsedMs, type Clock } from './clock.ts';
 import type { Secret } from './secret.ts';
 
 export type CacheState = 'connected' | 'disconnected' | 'not configured';
@@ -71,7 +71,7 @@ export const boundedMap = <Value>(entriesMax: number) => {
 export const processCache = (clock: Clock): Cache => {
   const entries = boundedMap<{ value: string; expiresAt: number }>(processEntriesMax);
   const listeners = new Map<string, ((message: string) => void)[]>();
-  const nowMs = (): number => clock.now().getTime();
+  const nowMs = (): number => elapsedMs(clock);
   return {
     async get(key) {
       const entry = entries.get(key);

@@ -1,7 +1,14 @@
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
-import { connectionOf, inTransaction, isDatabaseGone, openDatabase, openPipeline } from './database.ts';
+import {
+  connectionOf,
+  inTransaction,
+  isDatabaseGone,
+  isPassing,
+  openDatabase,
+  openPipeline,
+} from './database.ts';
 import { Secret } from './secret.ts';
 
 let database: TestDatabase;
@@ -54,6 +61,30 @@ describe('openDatabase', () => {
     const connection = { ...database.connection, statementTimeoutMs: 20 };
     await using own = openDatabase({ connection, poolMax: 1, applicationName: 'slow' });
     await expect(sql`select pg_sleep(60)`.execute(own.db)).rejects.toMatchObject({ code: '57014' });
+  });
+
+  test('a connection whose answer does not come is given up and replaced', async () => {
+    const connection = { ...database.connection, statementTimeoutMs: 50 };
+    await using own = openDatabase({ connection, poolMax: 1, applicationName: 'mute' });
+    // As if the server could not tell us that it cancelled the statement.
+    await sql`select set_config('statement_timeout', '0', false)`.execute(own.db);
+    const error = await sql`select pg_sleep(60)`.execute(own.db).catch((reason: unknown) => reason);
+    expect(isDatabaseGone(error)).toBe(true);
+    await expect.poll(() => sql`select 1`.execute(own.db).then(() => 'works', isDatabaseGone)).toBe('works');
+  });
+
+  test('a transaction that is idle for too long is ended by the server, and everybody else goes on', async () => {
+    const connection = { ...database.connection, statementTimeoutMs: 50 };
+    await using own = openDatabase({ connection, poolMax: 1, applicationName: 'idle' });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    own.pool.on('connect', (client) => client.once('error', () => resolve()));
+    const run = inTransaction(own.db, async (tx) => {
+      await sql`select 1`.execute(tx);
+      await promise;
+      await sql`select 1`.execute(tx);
+    });
+    expect(isDatabaseGone(await run.catch((reason: unknown) => reason))).toBe(true);
+    expect((await sql`select 1 as one`.execute(own.db)).rows).toEqual([{ one: 1 }]);
   });
 
   test('a printed pool shows no password', async () => {
@@ -123,12 +154,42 @@ describe('openPipeline', () => {
     }
   });
 
+  test('an answer that does not come rejects all that was in flight, and the next statement connects again', async () => {
+    const connection = { ...database.connection, statementTimeoutMs: 50 };
+    await using pipeline = openPipeline(connection, { name: 'pipe-mute' });
+    await pipeline.query({
+      name: 'mute',
+      text: `select set_config('statement_timeout', '0', false)`,
+      values: [],
+    });
+    const sleep = { name: 'sleep', text: 'select pg_sleep($1)', values: [60] };
+    const inFlight = [pipeline.query(sleep), pipeline.query(insert(50))].map((query) =>
+      query.catch((error: unknown) => error),
+    );
+    expect((await Promise.all(inFlight)).map(isDatabaseGone)).toEqual([true, true]);
+    expect(await pipeline.query(insert(51))).toEqual([{ id: 51n }]);
+  });
+
   test('closing waits for what is in flight and refuses what comes after', async () => {
     const pipeline = openPipeline(database.connection, { name: 'pipe-close' });
     const last = pipeline.query(insert(40));
     await pipeline.close();
     expect(await last).toEqual([{ id: 40n }]);
     await expect(pipeline.query(insert(41))).rejects.toThrow('closed');
+  });
+});
+
+describe('isPassing', () => {
+  const raised = async (code: string): Promise<unknown> =>
+    sql`do ${sql.raw(`$$ begin raise exception 'x' using errcode = '${code}'; end $$`)}`
+      .execute(database.db)
+      .catch((error: unknown) => error);
+
+  test('what the database could not do just now may be tried again, what is wrong with a row may not', async () => {
+    const passing = ['53100', '53200', '53300', '58030', '57014', '25006', '40001', '40P01', '55P03'];
+    for (const code of passing) expect(isPassing(await raised(code)), code).toBe(true);
+    for (const code of ['23505', '22003', '42501', 'P0001', 'XX000'])
+      expect(isPassing(await raised(code)), code).toBe(false);
   });
 });
 

@@ -2,7 +2,10 @@ import { readFileSync } from 'node:fs';
 import type { ConnectionOptions as TlsOptions } from 'node:tls';
 import { Kysely, PostgresDialect, type Transaction } from 'kysely';
 import pg from 'pg';
+import { assertReal, rehearsable } from './dry-run.ts';
 import type { Secret } from './secret.ts';
+import { step } from './step.ts';
+import { timedTransactions, type OnTransaction } from './transactions.ts';
 
 /** Runs statements, each in a transaction of its own. SQL is written with Kysely's `sql` tag. */
 export type Db = Kysely<unknown>;
@@ -20,7 +23,10 @@ export type ConnectionOptions = {
   /** Absent: plain text. */
   tls?: TlsOptions | undefined;
   connectTimeoutMs?: number | undefined;
-  /** A statement that runs longer is cancelled by the server. */
+  /**
+   * A statement that runs longer is cancelled by the server, and a transaction that is idle for longer is ended. A server
+   * that does not even say so is taken for gone.
+   */
   statementTimeoutMs?: number | undefined;
 };
 
@@ -49,17 +55,22 @@ type OpenOptions = {
   applicationName: string;
   /** Told when an idle connection is lost; the pool replaces it by itself. */
   onConnectionLost?: ((error: Error) => void) | undefined;
+  /** Told of every transaction that ended. */
+  onTransaction?: OnTransaction | undefined;
 };
 
 /** Opens a pool and the query layer on it. Connects when the first statement runs. */
 export const openDatabase = (options: OpenOptions): Database => {
-  const { connection, poolMax, applicationName, onConnectionLost } = options;
+  const { connection, poolMax, applicationName, onConnectionLost, onTransaction } = options;
   const pool = new pg.Pool({ ...clientConfig(connection, applicationName), max: poolMax });
   pool.on('error', (error) => onConnectionLost?.(error));
   // A connection lost while it is checked out reports twice: to the statement, which the caller sees, and as
   // an event, which would end the process if nobody listened.
   pool.on('connect', (client) => client.on('error', () => undefined));
-  const db = new Kysely<unknown>({ dialect: new PostgresDialect({ pool }) });
+  const dialect = new PostgresDialect({ pool: rehearsable(pool) });
+  const db = new Kysely<unknown>({
+    dialect: onTransaction ? timedTransactions(dialect, onTransaction) : dialect,
+  });
   const close = (): Promise<void> => db.destroy();
   return { db, pool, close, [Symbol.asyncDispose]: close };
 };
@@ -86,8 +97,15 @@ export const migrateConnectionOf = (settings: DatabaseSettings): ConnectionOptio
 };
 
 /** Runs `run` in one transaction: commits when it resolves, rolls back when it throws. Never call the network in it. */
-export const inTransaction = <T>(db: Db, run: (tx: Tx) => Promise<T>): Promise<T> =>
-  db.transaction().execute(run);
+export const inTransaction = async <T>(db: Db, run: (tx: Tx) => Promise<T>): Promise<T> => {
+  const result = await db.transaction().execute(async (tx) => {
+    const written = await run(tx);
+    step('transaction.commit');
+    return written;
+  });
+  step('transaction.committed');
+  return result;
+};
 
 /** A named statement: prepared once per connection, so `text` must always be the same for one `name`. */
 export type Statement = { name: string; text: string; values: unknown[] };
@@ -130,12 +148,16 @@ export const openPipeline = (connection: ConnectionOptions, options: { name: str
 
   const query = async <Row>({ name, text, values }: Statement): Promise<Row[]> => {
     if (isClosed) throw new Error(`The pipeline ${options.name} is closed.`);
+    // Its connection is shared with requests that are meant.
+    assertReal('write through a pipeline');
     const connecting = (current ??= connect());
     try {
       const result = await connecting.client.query({ name, text, values });
       // The caller wrote the statement and names what its rows are.
       return result.rows as Row[];
     } catch (error) {
+      // One whose answer does not come is ended a moment later.
+      if (isDatabaseGone(error) && current === connecting) current = undefined;
       throw connecting.failure ?? error;
     }
   };
@@ -159,10 +181,37 @@ export const clientConfig = (connection: ConnectionOptions, applicationName: str
   ssl: connection.tls ?? false,
   application_name: applicationName,
   connectionTimeoutMillis: connection.connectTimeoutMs ?? 10_000,
-  statement_timeout: connection.statementTimeoutMs ?? false,
+  ...timeLimits(connection.statementTimeoutMs),
   keepAlive: true,
   types: { getTypeParser },
 });
+
+/** How much longer than the server may work on a statement we wait for its answer. */
+const answerGraceMs = 2_000;
+
+const timeLimits = (statementTimeoutMs: number | undefined): pg.ClientConfig =>
+  statementTimeoutMs === undefined
+    ? {}
+    : {
+        statement_timeout: statementTimeoutMs,
+        // What was cut off from us holds its locks until then.
+        idle_in_transaction_session_timeout: statementTimeoutMs,
+        query_timeout: statementTimeoutMs + answerGraceMs,
+        // Only so does pg end a connection whose answer did not come, instead of using it on.
+        pipeline: true,
+      };
+
+/**
+ * Whether an error says nothing against the statement: the database is gone, or could not do it just now, and may later.
+ */
+export const isPassing = (error: unknown): boolean =>
+  isDatabaseGone(error) || passingStates.test(sqlStateOf(error) ?? '');
+
+/**
+ * SQLSTATE classes 53 insufficient resources (a full disk) and 58 system error, 57014 cancelled, 25006 read-only while
+ * another server takes over, 40001 and 40P01 lost to another transaction, 55P03 a lock that was not to be had.
+ */
+const passingStates = /^(53...|58...|57014|25006|40001|40P01|55P03)$/;
 
 /**
  * Whether an error says that the database could not be reached or went away. Of a statement that was under way
@@ -171,12 +220,14 @@ export const clientConfig = (connection: ConnectionOptions, applicationName: str
 export const isDatabaseGone = (error: unknown): boolean => {
   if (!(error instanceof Error)) return false;
   const code = sqlStateOf(error) ?? '';
-  // SQLSTATE class 08 connection exception, 57P01–57P05 shutdown and dropped, 53300 too many connections.
-  if (/^(08...|57P0\d|53300)$/.test(code)) return true;
+  // SQLSTATE class 08 connection exception, 57P01–57P05 shutdown and dropped, 53300 too many connections, 25P03 idle for too long.
+  if (/^(08...|57P0\d|53300|25P03)$/.test(code)) return true;
   if (error instanceof pg.DatabaseError) return false;
   return (
     /^(ECONN|EPIPE|ETIMEDOUT|EHOST|ENET|ENOTFOUND|EAI_)/.test(code) ||
-    /connection (terminated|error|timeout)|timeout (expired|exceeded)|not queryable/i.test(error.message)
+    /connection (terminated|error|timeout)|timeout (expired|exceeded)|read timeout|not queryable/i.test(
+      error.message,
+    )
   );
 };
 

@@ -23,6 +23,7 @@ const kinds = {
   idempotency_key_reused: { status: 422, title: 'The Idempotency-Key was used with another request' },
   request_in_flight: { status: 409, title: 'The first request with this Idempotency-Key is still running' },
   invalid_state: { status: 409, title: 'The object is not in a state that allows this' },
+  not_sealed: { status: 409, title: 'The journal entry is under no signed head yet' },
   already_exists: { status: 409, title: 'It exists already' },
   limit_reached: { status: 409, title: 'A limit of this account is reached' },
   insufficient_funds: { status: 422, title: 'The available balance is too low' },

@@ -1,8 +1,10 @@
-import { mkdtempSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { spawnSync } from 'node:child_process';
+import { closeSync, mkdtempSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, test, vi } from 'vitest';
-import { createLog, moduleLog } from './log.ts';
+import { manualClock } from './clock.ts';
+import { createLog, flushLog, moduleLog } from './log.ts';
 import type { Log, LogSettings } from './log.ts';
 import { Secret } from './secret.ts';
 
@@ -14,7 +16,7 @@ const open = (
 ): { log: Log; lines: string[]; parsed: () => Record<string, unknown>[] } => {
   const lines: string[] = [];
   const log = createLog(
-    { log: { level: 'info', levels: {}, format: 'json', ...settings } },
+    { log: { level: 'info', levels: {}, format: 'json', filesKept: 30, ...settings } },
     { service: 'api', destination: { write: (line) => lines.push(line) } },
   );
   return { log, lines, parsed: () => lines.map((line) => JSON.parse(line) as Record<string, unknown>) };
@@ -119,8 +121,60 @@ describe('log.file', () => {
     expect(readFileSync(`${file}.1`, 'utf8')).not.toContain('two');
   });
 
-  test('that can not be opened stops the start', () => {
-    expect(() => open({ file: folder })).toThrow('EISDIR');
+  test('that can not be written costs no line of the standard output, and says so once', async () => {
+    // A folder, and a device that is always full.
+    for (const file of [folder, '/dev/full']) {
+      const { log, parsed } = open({ file });
+      log.info('one');
+      await flushLog(log);
+      log.info('two');
+      await flushLog(log);
+      expect(parsed()).toMatchObject([
+        { message: 'one' },
+        { level: 'error', message: expect.stringContaining('log.file can’t be written') },
+        { message: 'two' },
+      ]);
+    }
+  });
+
+  test('tells how many lines it lost, for a metric', async () => {
+    const clock = manualClock('2026-11-22T08:00:00Z');
+    let lost = 0;
+    const log = createLog(
+      { log: { level: 'info', levels: {}, format: 'json', filesKept: 1, file: '/dev/full' } },
+      {
+        service: 'api',
+        destination: { write: () => undefined },
+        clock,
+        onLinesLost: (lines) => (lost += lines),
+      },
+    );
+    for (let line = 0; line < 10; line += 1) log.info('lost');
+    await flushLog(log);
+    await vi.waitFor(() => expect(lost).toBe(11));
+  });
+
+  test.each(['json', 'pretty'])('a full disk behind the standard output ends nothing: %s', (format) => {
+    const script = `
+      import { createLog } from ${JSON.stringify(new URL('./log.ts', import.meta.url).href)};
+      const log = createLog(
+        { log: { level: 'info', levels: {}, format: '${format}', filesKept: 1, file: '${join(folder, `${format}.log`)}' } },
+        { service: 'api' },
+      );
+      for (let turn = 0; turn < 3; turn += 1) {
+        log.info('line');
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+      process.exit(7);`;
+    const full = openSync('/dev/full', 'w');
+    const { status, signal } = spawnSync(process.execPath, ['--input-type=module', '-e', script], {
+      stdio: ['ignore', full, 'inherit'],
+      timeout: 15_000,
+    });
+    closeSync(full);
+    expect({ status, signal }).toEqual({ status: 7, signal: null });
+    const written = readFileSync(join(folder, `${format}.log`), 'utf8');
+    expect(written.match(/"line"/g)).toHaveLength(3);
   });
 });
 

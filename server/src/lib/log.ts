@@ -1,9 +1,9 @@
-import { closeSync, mkdirSync, openSync } from 'node:fs';
-import { dirname } from 'node:path';
 import { pino } from 'pino';
 import type { DestinationStream, Logger } from 'pino';
 import { prettyFactory } from 'pino-pretty';
+import { systemClock, type Clock } from './clock.ts';
 import type { Level } from './config/kinds.ts';
+import { openLogFile, type LogFile } from './log-file.ts';
 import { redactLine } from './redact.ts';
 
 export type Log = Logger;
@@ -13,21 +13,20 @@ export type LogSettings = {
   level: Level;
   /** By module; `*` is every module. */
   levels: Readonly<Record<string, Level>>;
-  /** Gets every line too, as JSON. */
+  /** Gets every line too, as JSON; begins anew each day. */
   file?: string | undefined;
+  /** Files of past days that are kept, 30 unless given. */
+  filesKept?: number;
   format: 'json' | 'pretty';
 };
 
 /**
  * Opens the log of a process: JSON lines (`level`, `time`, `service`, `message` and the given fields) on the
  * standard output, or readable ones. No line holds a secret or a card number, wherever it was planted (PCI DSS 3.3).
- * @param destination instead of the standard output
- * @throws Error when `log.file` can't be opened
+ * A `log.file` that can't be written costs its lines, which the standard output has too.
  */
-export const createLog = (
-  { log: settings }: { log: LogSettings },
-  { service, destination }: { service: string; destination?: DestinationStream | undefined },
-): Log => {
+export const createLog = ({ log: settings }: { log: LogSettings }, sinks: Sinks): Log => {
+  const { service, destination } = sinks;
   const options = {
     level: settings.levels['*'] ?? settings.level,
     base: { service },
@@ -38,13 +37,33 @@ export const createLog = (
     hooks: { streamWrite: redactLine },
   };
   const standard =
-    settings.format === 'pretty'
-      ? readable(destination)
-      : (destination ?? pino.destination({ dest: 1, sync: false }));
+    settings.format === 'pretty' ? readable(destination) : (destination ?? standardOutput(false));
   if (settings.file === undefined) return withLevels(pino(options, standard), settings.levels);
-  const both = [standard, openFile(settings.file)].map((stream) => ({ stream, level: 'trace' as const }));
-  return withLevels(pino(options, pino.multistream(both)), settings.levels);
+  const file = openFile(settings.file, settings.filesKept ?? 30, sinks, () => log);
+  const both = [standard, file].map((stream) => ({ stream, level: 'trace' as const }));
+  const log = Object.assign(withLevels(pino(options, pino.multistream(both)), settings.levels), {
+    [fileOf]: file,
+  });
+  return log;
 };
+
+type Sinks = {
+  service: string;
+  /** Instead of the standard output. */
+  destination?: DestinationStream | undefined;
+  /** For the days of `log.file`. */
+  clock?: Clock;
+  /** Told of lines that are not in `log.file`. */
+  onLinesLost?: (lines: number) => void;
+};
+
+/** Waits until `log.file` has every line. The standard output is written at the end of the process by itself. */
+export const flushLog = async (log: Log): Promise<void> => {
+  // `createLog` put it there.
+  await (Reflect.get(log, fileOf) as LogFile | undefined)?.flush();
+};
+
+const fileOf = Symbol('the file of a log');
 
 /** The log of one module, e.g. `moduleLog(log, 'payments')`: names it in every line and keeps to its own level. */
 export const moduleLog = (log: Log, module: string): Log => {
@@ -59,19 +78,48 @@ const levelsOf = Symbol('levels of modules');
 const withLevels = (log: Logger, levels: LogSettings['levels']): Log =>
   Object.assign(log, { [levelsOf]: levels });
 
-/** Appends to a file; SIGHUP opens it anew, as log rotation expects. A full disk costs lines, not memory. */
-const openFile = (file: string): DestinationStream => {
-  mkdirSync(dirname(file), { recursive: true });
-  closeSync(openSync(file, 'a', 0o640));
-  const stream = pino.destination({ dest: file, sync: false, maxLength: 16 * 1024 * 1024 });
-  stream.on('error', (error: Error) => process.stderr.write(`log.file: ${error.message}\n`));
-  process.on('SIGHUP', () => stream.reopen());
-  return stream;
+/** The file of a log, which tells of its own troubles on the standard output. SIGHUP opens it anew. */
+const openFile = (
+  path: string,
+  filesKept: number,
+  { clock = systemClock, onLinesLost = () => undefined }: Sinks,
+  log: () => Log,
+): LogFile => {
+  const file = openLogFile({
+    file: path,
+    filesKept,
+    clock,
+    onLost: onLinesLost,
+    onState: (state) => {
+      if ('error' in state) {
+        log().error({ err: state.error, file: path }, 'log.file can’t be written: its lines are only here');
+      } else log().warn({ file: path, lines_lost: state.linesLost }, 'log.file is written again');
+    },
+  });
+  process.on('SIGHUP', () => file.reopen());
+  return file;
+};
+
+/** A reader that has left or sleeps, or a full disk behind it, must neither end the process nor fill its memory. */
+const standardOutput = (sync: boolean): DestinationStream => {
+  const output = pino.destination({ dest: 1, sync, maxLength: 16 * 1024 * 1024 });
+  let isFailing = false;
+  output.on('error', () => {
+    isFailing = true;
+  });
+  output.on('write', () => {
+    isFailing = false;
+  });
+  // At the end pino writes what is left, and would try for ever.
+  process.prependListener('exit', () => {
+    if (isFailing) output.destroy();
+  });
+  return output;
 };
 
 /** `2026-11-22 08:30:00 [payments] INFO  message {"field":1}`, in local time. */
 const readable = (destination: DestinationStream | undefined): DestinationStream => {
-  const output = destination ?? pino.destination({ dest: 1, sync: true });
+  const output = destination ?? standardOutput(true);
   const format = prettyFactory({
     ...(destination === undefined ? {} : { colorize: false }),
     messageKey: 'message',

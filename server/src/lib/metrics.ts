@@ -1,28 +1,28 @@
-import { cpus } from 'node:os';
-import { Counter, Gauge, Histogram, Registry, collectDefaultMetrics } from 'prom-client';
+import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client';
+import { processMetrics } from './metrics/process.ts';
+import { rejectMetrics, requestMetrics } from './metrics/requests.ts';
+import { workerMetrics } from './metrics/worker.ts';
+import { writeMetrics } from './metrics/writes.ts';
 
 /** The label of requests that no route answers, so that a scanner cannot make label values. */
 export const unmatchedRoute = 'unmatched';
-
-/** One answered request, by its route template (`/api/v1/payments/:id`), never by its URL. */
-type AnsweredRequest = { method: string; route: string; status: number; durationMs: number };
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
 /**
  * The metrics of one process, under the names that the guides' dashboards and alerts use. Each label has few values.
+ * `docs/metrics.md` is made of them.
  * @param options.process whether to add Node's own metrics (memory, event loop, garbage collection)
  */
 export const createMetrics = (options: { process: boolean } = { process: true }) => {
   const registry = new Registry();
   const registers = [registry];
   if (options.process) collectDefaultMetrics({ register: registry });
-  systemCpu(registers);
-  const observe = requestMetrics(registers);
+  processMetrics(registers);
 
   const authentications = new Counter({
     name: 'authentication_requests_total',
-    help: 'Attempts to authenticate, by result: success or failure.',
+    help: 'Attempts to authenticate, by result: `success` or `failure`.',
     labelNames: ['result'],
     registers,
   });
@@ -31,7 +31,23 @@ export const createMetrics = (options: { process: boolean } = { process: true })
 
   return {
     /** Counts one answered request and how long it took. */
-    observe,
+    observe: requestMetrics(registers),
+    /** Counts one refused request. */
+    reject: rejectMetrics(registers),
+    /** What was refused for lack of room, by what there was too much of: `requests` or `connections`. */
+    refused: new Counter({
+      name: 'payments_overload_refusals_total',
+      help: 'What was refused for lack of room: `requests` (503) and `connections` (closed).',
+      labelNames: ['reason'],
+      registers,
+    }),
+    /** Writes that were only wanted to be shown. */
+    dryRuns: new Counter({
+      name: 'payments_dry_runs_total',
+      help: 'Writes with `Dry-Run: true`, by route template and status.',
+      labelNames: ['route', 'status'],
+      registers,
+    }),
     /** Attempts to authenticate: `authentications.inc({ result: 'failure' })`. */
     authentications,
     /** Payments that did not succeed, by failure code. */
@@ -41,13 +57,10 @@ export const createMetrics = (options: { process: boolean } = { process: true })
       labelNames: ['reason'],
       registers,
     }),
-    /** What workers did, by kind of job and result. */
-    messages: new Counter({
-      name: 'payments_worker_messages_processed_total',
-      help: 'Jobs that workers processed, by kind and result.',
-      labelNames: ['kind', 'result'],
-      registers,
-    }),
+    ...workerMetrics(registers),
+    ...writeMetrics(registers),
+    ...certificateMetrics(registers),
+    ...observerMetrics(registers),
     /** For modules that bring metrics of their own. */
     registry,
     /** Everything in Prometheus' text format. */
@@ -56,66 +69,34 @@ export const createMetrics = (options: { process: boolean } = { process: true })
   };
 };
 
-const durationBucketsS = [0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
-
-/** One observation feeds the names of guides 000, 003 and 004; their label sets are looked up once a combination. */
-const requestMetrics = (registers: Registry[]) => {
-  const labelNames = ['method', 'route', 'status'] as const;
-  const counted = { help: 'Requests answered, by method, route template and status.', labelNames, registers };
-  const timed = {
-    help: 'Time to answer a request, in seconds.',
-    labelNames,
+const certificateMetrics = (registers: Registry[]) => ({
+  /** When each certificate in use expires, by its file. */
+  certificateExpiry: new Gauge({
+    name: 'payments_certificate_expiry_timestamp_seconds',
+    help: 'When the certificate in use expires, in seconds since 1970, by its file.',
+    labelNames: ['file'],
     registers,
-    buckets: durationBucketsS,
-  };
-  const payments = new Counter({ name: 'payments_http_requests_total', ...counted });
-  const requests = new Counter({ name: 'http_requests_total', ...counted });
-  const durations = new Histogram({ name: 'payments_http_request_duration_seconds', ...timed });
-  const server = new Histogram({ name: 'http_server_requests_seconds', ...timed });
+  }),
+  /** How often a changed certificate was taken up, or could not be. */
+  certificateReloads: new Counter({
+    name: 'payments_certificate_reloads_total',
+    help: 'Changed certificates that were taken up (`success`) or could not be (`failure`: the old one stays).',
+    labelNames: ['result'],
+    registers,
+  }),
+});
 
-  const series = new Map<string, { count: () => void; time: (seconds: number) => void }>();
-  const seriesOf = (labels: { method: string; route: string; status: string }) => {
-    const key = `${labels.method} ${labels.status} ${labels.route}`;
-    const known = series.get(key);
-    if (known) return known;
-    const counters = [payments.labels(labels), requests.labels(labels)];
-    const timers = [durations.labels(labels), server.labels(labels)];
-    const made = {
-      count: () => counters.forEach((counter) => counter.inc()),
-      time: (seconds: number) => timers.forEach((timer) => timer.observe(seconds)),
-    };
-    series.set(key, made);
-    return made;
-  };
-
-  return ({ method, route, status, durationMs }: AnsweredRequest): void => {
-    const { count, time } = seriesOf({ method, route, status: String(status) });
-    count();
-    time(durationMs / 1000);
-  };
-};
-
-const systemCpu = (registers: Registry[]): void => {
-  let before = cpuTimes();
-  const gauge = new Gauge({
-    name: 'system_cpu_usage',
-    help: 'Share of the machine that was busy since the last scrape, 0 to 1.',
-    registers: [],
-    collect() {
-      const now = cpuTimes();
-      const total = now.total - before.total;
-      this.set(total === 0 ? 0 : (now.busy - before.busy) / total);
-      before = now;
-    },
-  });
-  for (const registry of registers) registry.registerMetric(gauge);
-};
-
-const cpuTimes = (): { busy: number; total: number } => {
-  const times = cpus().map((cpu) => cpu.times);
-  const total = times.reduce(
-    (sum, { user, nice, sys, idle, irq }) => sum + user + nice + sys + idle + irq,
-    0,
-  );
-  return { busy: total - times.reduce((sum, { idle }) => sum + idle, 0), total };
-};
+/** Of those who watch: a log or a collector that is away is told here, since it can't tell itself (PCI DSS 10.7.2). */
+const observerMetrics = (registers: Registry[]) => ({
+  logLinesLost: new Counter({
+    name: 'payments_log_lines_lost_total',
+    help: 'Lines that could not be written to `log.file`; they are on the standard output.',
+    registers,
+  }),
+  exportsLost: new Counter({
+    name: 'payments_exports_lost_total',
+    help: 'Spans (`traces`) and reports (`errors`) that no collector took.',
+    labelNames: ['kind'],
+    registers,
+  }),
+});

@@ -9,7 +9,8 @@ import { refusalTexts } from '../ledger/ledger.ts';
 import { applyEffect, entriesOf } from './apply.ts';
 import { authorised, charged } from './effects.ts';
 import { connectorFor, type PaymentsModule } from './module.ts';
-import { insertOperation, operationOf, perform } from './operations.ts';
+import { insertOperation } from './operation-store.ts';
+import { operationOf, perform } from './operations.ts';
 import { draftPayment, type Payment } from './payment.ts';
 import { feeOf, type PaymentAccounts } from './postings.ts';
 import { checkCustomer, withoutPerson } from './rules.ts';
@@ -101,7 +102,7 @@ const createOutside = async (
   const { context, key, operation: name } = request;
   const { accounts, feeMinor, capture } = plan;
   const charge = { kind: 'authorise' as const, amountMinor: plan.draft.amountMinor, feeMinor, capture };
-  const operation = operationOf(module, { context, key, name }, plan.draft, charge);
+  const operation = operationOf(module, { key, name }, plan.draft, charge);
   const claim = await commitAnswer(module.db, request, async (tx) => {
     const draft = await withPayer(tx, plan);
     const effect = { payment: { ...draft, version: 1 } };

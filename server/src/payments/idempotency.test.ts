@@ -63,6 +63,16 @@ describe('Idempotency-Key', () => {
     });
   });
 
+  test('a key that refunded one payment is refused for another, which is left as it is', async () => {
+    const tenant = newTenant();
+    const [one, two] = [await created(tenant), await created(tenant)];
+    await refundOf(tenant, one.id, { amount: '60.00' }, 'k1');
+    await expect(refundOf(tenant, two.id, { amount: '60.00' }, 'k1')).rejects.toMatchObject({
+      code: 'idempotency_key_reused',
+    });
+    expect(await balances(tenant)).toMatchObject({ payable: '14000/0/0' });
+  });
+
   test('100 concurrent equal requests make one payment and one answer', async () => {
     const tenant = newTenant();
     const answers = await Promise.all(

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
-import { sql } from 'kysely';
 import { settleAnswer, type Answer } from '../journal/idempotency.ts';
 import type { JournalEntry } from '../journal/entry.ts';
-import { getEntryOf } from '../journal/journal.ts';
+import { getEntry, getEntryOf } from '../journal/journal.ts';
 import type { Context } from '../lib/caller.ts';
 import { inTransaction, type Tx } from '../lib/database.ts';
-import { newId, toUuid, type Id } from '../lib/ids.ts';
+import { currentDryRun } from '../lib/dry-run.ts';
+import { newId } from '../lib/ids.ts';
+import { step } from '../lib/step.ts';
 import { applyEffect, type Applied } from './apply.ts';
-import type { ConnectorCall, ConnectorResult, OperationKind } from './connectors/connector.ts';
+import type { ConnectorCall, ConnectorResult } from './connectors/connector.ts';
 import {
   authorised,
   canceled,
@@ -22,29 +23,17 @@ import {
 } from './effects.ts';
 import type { Payment, Refund } from './payment.ts';
 import type { PaymentsModule } from './module.ts';
+import {
+  getOperation,
+  getStanding,
+  updateStanding,
+  type Operation,
+  type OperationKey,
+  type OperationState,
+  type Standing,
+} from './operation-store.ts';
 import { openPaymentAccounts, type PaymentAccounts } from './postings.ts';
 import { getRefund, lockPayment } from './store.ts';
-
-/**
- * One call to a backend outside: claimed in a transaction, called with none open, settled in another.
- * A timeout is `unknown`, never a failure.
- */
-export type Operation = {
-  id: Id<'operation'>;
-  tenantId: number;
-  payment: Pick<Payment, 'id' | 'currency' | 'connector' | 'paymentMethod'>;
-  refundId: Id<'refund'> | undefined;
-  kind: OperationKind;
-  amountMinor: bigint;
-  /** Of a charge or capture, fixed when it was asked for. */
-  feeMinor: bigint;
-  /** Of an authorisation: charge at once. */
-  capture: boolean;
-  /** The request that asked for it: its name (`payments.create`) and the idempotency key whose answer waits. */
-  request: { name: string; key: string | undefined };
-  /** When the call has ended at the latest. */
-  callUntil: Date;
-};
 
 /** A backend call gets a little longer than its time limit before its key stops answering 409. */
 const settleGraceMs = 2_000;
@@ -52,7 +41,7 @@ const settleGraceMs = 2_000;
 /** An operation that is about to be claimed. */
 export const operationOf = (
   module: PaymentsModule,
-  { context, key, name }: { context: Context; key: string | undefined; name: string },
+  { key, name }: { key: string | undefined; name: string },
   payment: Payment,
   terms: Pick<Operation, 'kind' | 'amountMinor' | 'feeMinor'> & { capture?: boolean; refund?: Refund },
 ): Operation => ({
@@ -65,20 +54,8 @@ export const operationOf = (
   feeMinor: terms.feeMinor,
   capture: terms.capture ?? false,
   request: { name, key },
-  callUntil: new Date(context.now.getTime() + module.connectorTimeoutMs + settleGraceMs),
+  callUntil: new Date(module.clock.now().getTime() + module.connectorTimeoutMs + settleGraceMs),
 });
-
-/** Records the intent; part of the transaction that claims. */
-export const insertOperation = async (tx: Tx, operation: Operation, now: Date): Promise<void> => {
-  await sql`
-    insert into payments.operations (tenant_id, id, payment_id, refund_id, kind, amount, fee, capture, state, connector,
-                                     request, key, call_until, created_at)
-    values (${operation.tenantId}, ${toUuid(operation.id)}, ${toUuid(operation.payment.id)},
-            ${operation.refundId && toUuid(operation.refundId)}, ${operation.kind}, ${operation.amountMinor},
-            ${operation.feeMinor}, ${operation.capture}, 'open', ${operation.payment.connector},
-            ${operation.request.name}, ${operation.request.key}, ${operation.callUntil}, ${now})
-  `.execute(tx);
-};
 
 /** Calls the backend and settles what it said. Gives the answer to the request that asked for it. */
 export const perform = async (
@@ -86,26 +63,35 @@ export const perform = async (
   context: Context,
   operation: Operation,
 ): Promise<Answer> => {
+  step('operation.call');
   const result = await callBackend(module, operation);
+  step('operation.settle');
   const settling = { ...context, now: module.clock.now() };
-  const answer = await settle(module, settling, operation, result);
+  const settled = await settle(module, settling, operation, result);
+  step('operation.settled');
   // A backend that delivers its answer twice must not be believed twice.
-  return result.outcome === 'approved' && result.repeated
-    ? settle(module, settling, operation, result)
-    : answer;
+  const isRepeated = result.outcome === 'approved' && result.repeated === true;
+  return (isRepeated ? await settle(module, settling, operation, result) : settled).answer;
 };
 
 const callBackend = async (module: PaymentsModule, operation: Operation): Promise<ConnectorResult> => {
   const connector = module.connectors.get(operation.payment.connector);
   assert(connector, `no connector ${operation.payment.connector}`);
-  const call: ConnectorCall = {
-    operationId: operation.id,
-    paymentId: operation.payment.id,
-    paymentMethod: operation.payment.paymentMethod,
-    amountMinor: operation.amountMinor,
-    currency: operation.payment.currency,
-    signal: AbortSignal.timeout(module.connectorTimeoutMs),
-  };
+  const dryRun = currentDryRun();
+  if (dryRun) {
+    dryRun.assumes = { connector: connector.name, operation: operation.kind };
+    return { outcome: 'approved' };
+  }
+  // After `callUntil` the backend is believed when it says that it never got the call, so none may begin or last so long.
+  const leftMs = operation.callUntil.getTime() - settleGraceMs - module.clock.now().getTime();
+  if (leftMs <= 0) {
+    module.log.warn(
+      { operation: operation.id },
+      'Claiming took so long that the backend is not called any more',
+    );
+    return { outcome: 'unknown' };
+  }
+  const call = callOf(operation, AbortSignal.timeout(Math.min(leftMs, module.connectorTimeoutMs)));
   try {
     if (operation.kind === 'authorise')
       return await connector.authorise({ ...call, capture: operation.capture });
@@ -116,16 +102,28 @@ const callBackend = async (module: PaymentsModule, operation: Operation): Promis
   }
 };
 
+/** What a backend is told about an operation. */
+export const callOf = (operation: Operation, signal: AbortSignal): ConnectorCall => ({
+  operationId: operation.id,
+  paymentId: operation.payment.id,
+  paymentMethod: operation.payment.paymentMethod,
+  amountMinor: operation.amountMinor,
+  currency: operation.payment.currency,
+  signal,
+});
+
+type Settled = { answer: Answer; state: OperationState; isNews: boolean };
+
 /**
- * Writes what a backend said, once: whoever comes second finds the operation settled and gives the same answer.
- * Used after a call, and later for a call whose answer never came.
+ * Writes what a backend said, once: whoever comes second finds the operation settled, changes nothing and gives the same
+ * answer. Used after a call, and for a call whose answer never came.
  */
 export const settle = async (
   module: PaymentsModule,
   context: Context,
   operation: Operation,
   result: ConnectorResult,
-): Promise<Answer> => {
+): Promise<Settled> => {
   const { tenantId, refundId } = operation;
   const accounts = await openPaymentAccounts(
     module.db,
@@ -137,33 +135,59 @@ export const settle = async (
     const payment = await lockPayment(tx, tenantId, operation.payment.id);
     const refund = refundId && (await getRefund(tx, { tenantId, paymentId: payment.id, id: refundId }));
     const before = refund ? { payment, refund } : { payment };
-    let applied: Applied = {};
-    if (await settleOperation(tx, operation, result, context.now)) {
-      const effect = effectOf(operation, before, result, { now: context.now, accounts });
-      applied = await applyEffect(tx, context, before, accounts, effect);
+    const standing = await getStanding(tx, operation);
+    if (!isNews(standing.state, result)) {
+      warnOfContradiction(module, operation, standing, result);
+      const answer = await answerAgain(tx, operation, before, standing);
+      return { answer, state: standing.state, isNews: false };
     }
-    const answer = await answerFor(tx, operation, before, applied);
+    const effect = effectOf(operation, before, result, { now: context.now, accounts });
+    const applied = await applyEffect(tx, context, before, accounts, effect);
+    const entry = await entryFor(tx, operation, before, applied);
+    const answer = { entry, status: statusOf(operation, result.outcome) };
+    await updateStanding(tx, operation, standing.state, { result, entryId: entry.id, now: context.now });
     const { name, key } = operation.request;
     if (key !== undefined) await settleAnswer(tx, { tenantId, operation: name, key }, answer);
-    return answer;
+    return { answer, state: result.outcome, isNews: true };
   });
 };
 
-/** Marks an operation settled; false when it was, or when the news is that there is no news. */
-const settleOperation = async (
-  tx: Tx,
-  operation: Operation,
+/**
+ * Settles an operation whose answer never came with what its backend says when it is asked; the worker calls it.
+ * @returns how the operation stands now, whoever settled it
+ * @throws AppError `not_found`
+ */
+export const resolve = async (
+  module: PaymentsModule,
+  by: Pick<Context, 'actor' | 'requestId'>,
+  key: OperationKey,
   result: ConnectorResult,
-  now: Date,
-): Promise<boolean> => {
-  const backendReference = result.outcome === 'approved' ? result.backendReference : undefined;
-  const { numAffectedRows } = await sql`
-    update payments.operations
-    set state = ${result.outcome}, backend_reference = ${backendReference}, settled_at = ${now}
-    where tenant_id = ${operation.tenantId} and id = ${toUuid(operation.id)}
-      and (state = 'open' or (state = 'unknown' and ${result.outcome} <> 'unknown'))
-  `.execute(tx);
-  return numAffectedRows === 1n;
+): Promise<OperationState> => {
+  const operation = await getOperation(module.db, key);
+  const { tenantId } = operation;
+  const context = { ...by, tenantId, origin: undefined, now: module.clock.now() };
+  const { state, isNews } = await settle(module, context, operation, result);
+  if (isNews && result.outcome === 'declined') module.countError(result.failureCode);
+  return state;
+};
+
+/** Whether a result changes anything; that there is still no news does so only once. */
+const isNews = (state: OperationState, { outcome }: ConnectorResult): boolean =>
+  state === 'open' || (state === 'unknown' && outcome !== 'unknown');
+
+/** Our books keep what was settled. That money moved differently outside is for a person to see to. */
+const warnOfContradiction = (
+  { log, countError }: PaymentsModule,
+  { id, payment }: Operation,
+  { state }: Standing,
+  { outcome }: ConnectorResult,
+): void => {
+  if (outcome === 'unknown' || outcome === state) return;
+  countError('contradicted');
+  log.error(
+    { operation: id, payment: payment.id, settled: state, said: outcome },
+    'A backend contradicts what was settled',
+  );
 };
 
 type Before = { payment: Payment; refund?: Refund };
@@ -189,20 +213,39 @@ const effectOf = (
 };
 
 /** `PATCH …/refund` answers with the payment; every other operation with what it made or changed. */
-const answerFor = async (tx: Tx, operation: Operation, before: Before, applied: Applied): Promise<Answer> => {
+const entryFor = async (
+  tx: Tx,
+  operation: Operation,
+  before: Before,
+  applied: Applied,
+): Promise<JournalEntry> => {
   const asPayment = !before.refund || operation.request.name === refundRest;
   const object = asPayment ? before.payment : before.refund;
   assert(object);
-  const entry = (asPayment ? applied.payment : applied.refund) ?? (await getEntryOf(tx, object));
-  return { entry, status: statusOf(operation, applied.refund ?? entry) };
+  return (asPayment ? applied.payment : applied.refund) ?? getEntryOf(tx, object);
+};
+
+/** The answer of an operation that was settled before; the payment may have changed since. */
+const answerAgain = async (
+  tx: Tx,
+  operation: Operation,
+  before: Before,
+  { state, entryId }: Standing,
+): Promise<Answer> => {
+  const { tenantId } = operation;
+  // Releases before this column did not note the entry.
+  const entry = entryId
+    ? await getEntry(tx, { tenantId, id: entryId })
+    : await entryFor(tx, operation, before, {});
+  return { entry, status: statusOf(operation, state) };
 };
 
 /** The name of `PATCH /payments/:id/refund`. */
 export const refundRest = 'payments.refund_rest';
 
 /** 202 while nobody knows the outcome; otherwise 201 for what was made and 200 for what was changed. */
-const statusOf = (operation: Operation, entry: JournalEntry): number => {
-  if (/[.](processing|unknown)$/.test(entry.kind)) return 202;
+const statusOf = (operation: Operation, state: OperationState): number => {
+  if (state === 'unknown') return 202;
   const made = operation.kind === 'authorise' || operation.kind === 'refund';
   return made && operation.request.name !== refundRest ? 201 : 200;
 };

@@ -129,7 +129,10 @@ export const paymentSnapshot = (payment: Payment): PaymentSnapshot => {
 };
 
 /** The public form of a refund. */
-export const refundSnapshot = (payment: Payment, refund: Refund): RefundSnapshot => ({
+export const refundSnapshot = (
+  payment: Pick<Payment, 'mode' | 'currency'>,
+  refund: Refund,
+): RefundSnapshot => ({
   id: refund.id,
   object: 'refund',
   payment_id: refund.paymentId,

@@ -2,13 +2,21 @@ import { sql } from 'kysely';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
 import { toUuid, type Id } from '../lib/ids.ts';
 import { testDatabase } from '../../test/setup/database.ts';
+import type { Connector } from './connectors/connector.ts';
+import { sandbox } from './connectors/sandbox.ts';
 import { cancel, capture, refund } from './payments.ts';
 import { create } from './create.ts';
 import { balancesOf, contextFor, newTenant, paymentIn, refundIn, testPayments } from './testing.ts';
 
 const database = await testDatabase();
 
-const { module, terms, errors, close } = testPayments(database);
+/** A backend whose calls break off: whether they arrived, nobody knows. */
+const broken: Connector = {
+  ...sandbox,
+  name: 'broken',
+  authorise: () => Promise.reject(new Error('socket hang up')),
+};
+const { module, terms, errors, close } = testPayments(database, [broken]);
 afterAll(async () => {
   await close();
   await database[Symbol.asyncDispose]();
@@ -238,6 +246,12 @@ describe('a backend outside', () => {
     expect(await balances(tenant)).toMatchObject({ payable: posted });
   });
 
+  test('a call that breaks off is unknown, never declined', async () => {
+    const answer = await create(module, as(newTenant()), { ...dollars, payment_method: 'broken' });
+    expect(answer.status).toBe(202);
+    expect(paymentIn(answer)).toMatchObject({ status: 'unknown', failure_code: null });
+  });
+
   test('authorise, capture in part, refund in part: each is claimed, called and settled', async () => {
     const tenant = newTenant();
     terms.feeBasisPoints = 1_000;
@@ -291,5 +305,13 @@ describe('a backend outside', () => {
       failure_code: 'backend_error',
     });
     expect(await balances(tenant)).toMatchObject({ payable: '20000/0/7000' });
+  });
+
+  test('what an unanswered refund sets aside is less the fee that comes back with it', async () => {
+    const tenant = newTenant();
+    terms.feeBasisPoints = 1_000;
+    const { id } = await created(tenant, { payment_method: 'sandbox:refund_timeout' });
+    expect((await refundOf(tenant, id)).status).toBe(202);
+    expect(await balances(tenant)).toMatchObject({ payable: '9000/0/9000', fees: '1000/0/0' });
   });
 });

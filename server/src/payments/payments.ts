@@ -10,7 +10,8 @@ import { applyEffect } from './apply.ts';
 import type { Connector } from './connectors/connector.ts';
 import { canceled, captured, refunded, refundStarted, waiting, type Effect } from './effects.ts';
 import type { PaymentsModule, TenantTerms } from './module.ts';
-import { insertOperation, operationOf, perform, refundRest, type Operation } from './operations.ts';
+import { insertOperation, type Operation } from './operation-store.ts';
+import { operationOf, perform, refundRest } from './operations.ts';
 import { draftRefund, type Payment, type Refund } from './payment.ts';
 import { feeOf, feeReturnedBy, type PaymentAccounts } from './postings.ts';
 import { tooLarge, wrongState } from './rules.ts';
@@ -127,7 +128,7 @@ const change = async (
           ? (applied.payment ?? (await getEntryOf(tx, payment)))
           : (applied.refund ?? applied.payment);
       if (isInternal) return answered(name === 'payments.refund' ? 201 : 200, entry);
-      claimed = operationOf(module, { context, key, name }, payment, planned);
+      claimed = operationOf(module, { key, name }, payment, planned);
       await insertOperation(tx, claimed, context.now);
       return { ...answered(202, entry), openUntil: claimed.callUntil };
     });

@@ -37,7 +37,7 @@ export const refundRoutes =
     app.post(
       '/payments/:id/refunds',
       {
-        config: { requires: 'finance', errors: refundErrors },
+        config: { requires: 'finance', dryRun: 'preview', errors: refundErrors },
         preValidation: absentBodyIsEmpty,
         schema: {
           operationId: 'createRefund',
@@ -45,7 +45,8 @@ export const refundRoutes =
           summary: 'Refund a payment, answering with the refund',
           description:
             'All that is left or a part, as often as there is something left. Needs the available balance of `payable`; ' +
-            'the fee comes back in proportion.',
+            'the fee comes back in proportion. 202 means that the backend has not said yet: the money is set aside, and Florin ' +
+            'asks until it says.',
           headers: writeHeaders,
           params: idParams('payment'),
           body: RefundBody,

@@ -43,7 +43,8 @@ type Dependencies = {
 
 const tags = ['Payments'];
 const unknownOutcome =
-  '202 means that the backend has not said yet: the outcome is unknown, and nothing is charged a second time.';
+  '202 means that the backend has not said yet: the outcome is unknown, and nothing is charged a second time. Florin asks ' +
+  'the backend until it says; then the payment shows what happened, and so does this request with its Idempotency-Key.';
 
 const sandboxTable = Object.entries(sandboxCases)
   .map(([name, { says }]) => `| \`sandbox:${name}\` | ${says} |`)
@@ -63,6 +64,7 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
       {
         config: {
           requires: 'developer',
+          dryRun: 'preview',
           errors: [...writeErrors, 'no_connector', 'fee_exceeds_amount', 'balance_overflow'],
         },
         schema: {
@@ -132,6 +134,7 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
       {
         config: {
           requires: 'developer',
+          dryRun: 'preview',
           errors: [...writeErrors, 'invalid_state', 'amount_too_large', 'fee_exceeds_amount'],
         },
         preValidation: absentBodyIsEmpty,
@@ -156,7 +159,7 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
     app.post(
       '/payments/:id/cancel',
       {
-        config: { requires: 'developer', errors: [...writeErrors, 'invalid_state'] },
+        config: { requires: 'developer', dryRun: 'preview', errors: [...writeErrors, 'invalid_state'] },
         preValidation: absentBodyIsEmpty,
         schema: {
           operationId: 'cancelPayment',
@@ -179,7 +182,7 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
     app.patch(
       '/payments/:id/refund',
       {
-        config: { requires: 'finance', errors: refundErrors },
+        config: { requires: 'finance', dryRun: 'preview', errors: refundErrors },
         preValidation: absentBodyIsEmpty,
         schema: {
           operationId: 'refundRestOfPayment',
@@ -187,7 +190,7 @@ export const paymentRoutes = (dependencies: Dependencies): FastifyPluginAsyncTyp
           summary: 'Refund a payment, answering with the payment',
           description:
             'An empty body refunds everything that is left. A refund that the backend declines leaves the payment as it ' +
-            'was; the list of refunds tells why.',
+            `was; the list of refunds tells why. ${unknownOutcome}`,
           headers: writeHeaders,
           params: idParams('payment'),
           body: RefundBody,

@@ -50,7 +50,7 @@ export const can = {
 export const refundStates = ['processing', 'succeeded', 'failed', 'unknown'] as const;
 export type RefundState = (typeof refundStates)[number];
 
-/** Why a backend declined. The sandbox can produce each. */
+/** Why a backend declined, or that it never got the request. The sandbox can produce each. */
 export const failureCodes = [
   'insufficient_funds',
   'card_expired',
@@ -58,6 +58,7 @@ export const failureCodes = [
   'suspected_fraud',
   'limit_exceeded',
   'backend_error',
+  'not_received',
 ] as const;
 export type FailureCode = (typeof failureCodes)[number];
 
@@ -164,7 +165,12 @@ const Mode = Type.Enum(['test', 'live'], {
   description: 'Money of test mode is no money.',
   examples: ['test'],
 });
-const FailureOf = nullable(Type.Enum(failureCodes, { description: 'Why the backend declined.' }));
+const FailureOf = nullable(
+  Type.Enum(failureCodes, {
+    description:
+      'Why the backend declined; `not_received`: it never got the request, and nothing happened there.',
+  }),
+);
 
 /** A payment without personal data: the snapshot of its journal entries. */
 export const PaymentSnapshot = Type.Object({
@@ -222,3 +228,22 @@ export const RefundSnapshot = Type.Object({
   updated_at: timeOutput(),
 });
 export type RefundSnapshot = Static<typeof RefundSnapshot>;
+
+/** What another service tells sapi about an operation: how the backend says that it ended. */
+export const Settlement = Type.Object(
+  {
+    tenantId: Type.Integer({ minimum: 1 }),
+    result: Type.Union([
+      Type.Object(
+        {
+          outcome: Type.Literal('approved'),
+          backendReference: Type.Optional(Type.String({ maxLength: 255 })),
+        },
+        closed,
+      ),
+      Type.Object({ outcome: Type.Literal('declined'), failureCode: Type.Enum(failureCodes) }, closed),
+      Type.Object({ outcome: Type.Literal('unknown') }, closed),
+    ]),
+  },
+  closed,
+);

@@ -1,14 +1,22 @@
 import assert from 'node:assert/strict';
 import { sql, type RawBuilder } from 'kysely';
 import type { Mode } from '../lib/caller.ts';
-import type { JsonObject } from '../lib/canonical.ts';
+import {
+  bigintColumn,
+  integerColumn,
+  jsonColumn,
+  textColumn,
+  timeColumn,
+  uuidColumn,
+  type Column,
+} from '../lib/columns.ts';
 import type { Db, Tx } from '../lib/database.ts';
 import { notFound } from '../lib/errors.ts';
 import { fromUuid, toUuid, type Id } from '../lib/ids.ts';
 import type { Payment, Refund } from './payment.ts';
 import type { FailureCode, PaymentState, RefundState } from './schema.ts';
 
-type PaymentRow = {
+export type PaymentRow = {
   tenant_id: number;
   id: string;
   version: number;
@@ -87,31 +95,31 @@ export const listPayments = async (
   return rows.map(paymentOf);
 };
 
-/** The row that `payments.insert` takes. */
-export const paymentRow = (payment: Payment): JsonObject => ({
-  tenant_id: payment.tenantId,
-  id: toUuid(payment.id),
-  version: payment.version,
-  state: payment.state,
-  mode: payment.mode,
-  amount: payment.amountMinor.toString(),
-  currency: payment.currency,
-  captured: payment.capturedMinor.toString(),
-  fee: payment.feeMinor.toString(),
-  connector: payment.connector,
-  payment_method: payment.paymentMethod,
-  reference: payment.reference,
-  description: payment.description,
-  customer_id: payment.customerId && toUuid(payment.customerId),
-  hold_id: payment.holdId && toUuid(payment.holdId),
-  failure_code: payment.failureCode,
-  metadata: payment.metadata,
-  created_at: payment.createdAt.toISOString(),
-  updated_at: payment.updatedAt.toISOString(),
-});
+/** The parameters of `payments.insert`. */
+export const paymentColumns = (payments: readonly Payment[]): Column[] => [
+  integerColumn(payments.map(({ tenantId }) => tenantId)),
+  uuidColumn(payments.map(({ id }) => id)),
+  integerColumn(payments.map(({ version }) => version)),
+  textColumn(payments.map(({ state }) => state)),
+  textColumn(payments.map(({ mode }) => mode)),
+  bigintColumn(payments.map(({ amountMinor }) => amountMinor)),
+  textColumn(payments.map(({ currency }) => currency)),
+  bigintColumn(payments.map(({ capturedMinor }) => capturedMinor)),
+  bigintColumn(payments.map(({ feeMinor }) => feeMinor)),
+  textColumn(payments.map(({ connector }) => connector)),
+  textColumn(payments.map(({ paymentMethod }) => paymentMethod)),
+  textColumn(payments.map(({ reference }) => reference)),
+  textColumn(payments.map(({ description }) => description)),
+  uuidColumn(payments.map(({ customerId }) => customerId)),
+  uuidColumn(payments.map(({ holdId }) => holdId)),
+  textColumn(payments.map(({ failureCode }) => failureCode)),
+  jsonColumn(payments.map(({ metadata }) => JSON.stringify(metadata))),
+  timeColumn(payments.map(({ createdAt }) => createdAt)),
+  timeColumn(payments.map(({ updatedAt }) => updatedAt)),
+];
 
 export const insertPayment = async (tx: Tx, payment: Payment): Promise<void> => {
-  await sql`select payments.insert(${JSON.stringify([paymentRow(payment)])}::jsonb)`.execute(tx);
+  await sql`select payments.insert(${sql.join(paymentColumns([payment]))})`.execute(tx);
 };
 
 /** Writes a payment that was `from` and is one version on. The row is locked, so a miss is a bug. */
@@ -126,7 +134,7 @@ export const updatePayment = async (tx: Tx, from: Payment, to: Payment): Promise
   assert.equal(numAffectedRows, 1n, `payment ${to.id} changed while it was locked`);
 };
 
-type RefundRow = {
+export type RefundRow = {
   tenant_id: number;
   payment_id: string;
   id: string;
@@ -203,7 +211,8 @@ export const updateRefund = async (tx: Tx, to: Refund): Promise<void> => {
   assert.equal(numAffectedRows, 1n, `refund ${to.id} changed while its payment was locked`);
 };
 
-const paymentOf = (row: PaymentRow): Payment => ({
+/** The payment of a row. */
+export const paymentOf = (row: PaymentRow): Payment => ({
   id: fromUuid('payment', row.id),
   tenantId: row.tenant_id,
   version: row.version,
@@ -227,7 +236,8 @@ const paymentOf = (row: PaymentRow): Payment => ({
   updatedAt: row.updated_at,
 });
 
-const refundOf = (row: RefundRow): Refund => ({
+/** The refund of a row. */
+export const refundOf = (row: RefundRow): Refund => ({
   id: fromUuid('refund', row.id),
   tenantId: row.tenant_id,
   paymentId: fromUuid('payment', row.payment_id),

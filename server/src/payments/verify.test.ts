@@ -164,6 +164,17 @@ describe('verify', () => {
       /entries for .* versions|its journal says nothing/,
     ],
     [
+      'a fee in the ledger, with every balance that follows from it',
+      `update ledger.entries e
+      set amount = amount + case version when 1 then sign else 0 end, balance = balance + sign
+      from (select id, case code when 'payable' then 1 else -1 end as sign from ledger.accounts
+            where code in ('payable', 'fees')) a
+      where e.account_id = a.id;
+      update ledger.accounts set posted = posted + case code when 'payable' then 1 else -1 end
+      where code in ('payable', 'fees')`,
+      /evt_.*it or its transfer was changed/,
+    ],
+    [
       'two snapshots swapped',
       `update journal.entries e set snapshot = o.snapshot from journal.entries o
       where e.kind = 'payment.succeeded' and o.kind = 'payment.requires_capture'`,

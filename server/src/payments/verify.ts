@@ -1,13 +1,27 @@
 import { sql } from 'kysely';
 import type { Db } from '../lib/database.ts';
 import { firstDifference, type Finding } from '../lib/finding.ts';
+import {
+  accountsMatch,
+  holdsMatch,
+  operationsAreJournaled,
+  operationsMatch,
+  outcomesHaveOperations,
+  rowsMatchSnapshots,
+} from './verify-rows.ts';
 
-/** Compares payments and refunds with the ledger and with their journal. */
+/** Compares payments, refunds, their holds and calls with the ledger and with their journal. */
 export const verifyPayments = async (db: Db): Promise<Finding[]> => [
   await paymentsMatchLedger(db),
   await refundsMatchLedger(db),
   await refundsAddUp(db),
   await paymentsMatchJournal(db),
+  ...(await rowsMatchSnapshots(db)),
+  await accountsMatch(db),
+  await holdsMatch(db),
+  await operationsMatch(db),
+  await outcomesHaveOperations(db),
+  await operationsAreJournaled(db),
 ];
 
 /** What a payment's transfers moved: out of the world, and into fees. */
@@ -19,12 +33,13 @@ const paymentsMatchLedger = (db: Db): Promise<Finding> =>
     sql`
       select 'payment' as kind, id,
              coalesce('captured ' || p.captured || ' with fee ' || p.fee, 'missing') || ', its transfers make '
-             || coalesce(m.captured, 0) || ' with fee ' || coalesce(m.fee, 0) as found
+             || coalesce(m.captured, 0) || ' with fee ' || coalesce(m.fee, 0) || ' and ' || coalesce(m.net, 0) || ' payable' as found
       from payments.payments p
       full join (
         select t.object_id as id,
                -sum(e.amount) filter (where a.code like 'external:%') as captured,
-               coalesce(sum(e.amount) filter (where a.code = 'fees'), 0) as fee
+               coalesce(sum(e.amount) filter (where a.code = 'fees'), 0) as fee,
+               coalesce(sum(e.amount) filter (where a.code = 'payable'), 0) as net
         from ledger.transfers t
         join ledger.entries e on e.transfer_id = t.id
         join ledger.accounts a on a.id = e.account_id
@@ -32,6 +47,7 @@ const paymentsMatchLedger = (db: Db): Promise<Finding> =>
         group by t.object_id
       ) m using (id)
       where p.captured is distinct from coalesce(m.captured, 0) or p.fee is distinct from coalesce(m.fee, 0)
+         or p.captured - p.fee is distinct from coalesce(m.net, 0)
     `,
   );
 

@@ -3,6 +3,7 @@ import { mkdir, open as openFile, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import type { Clock } from '../lib/clock.ts';
 import { deriveKey, open, seal, type Key } from '../lib/crypto.ts';
+import { assertReal } from '../lib/dry-run.ts';
 import { AppError } from '../lib/errors.ts';
 import { Secret } from '../lib/secret.ts';
 import { hasCode, withFileLock } from './lock.ts';
@@ -45,6 +46,7 @@ export const fileSecrets = ({ file, master, clock, versionsMax = 10 }: FileOptio
     },
     versions: async (path) => (await versionsOf(path)).map(infoOf),
     write: async (path, value) => {
+      assertReal('write a secret');
       checkPath(path);
       checkValue(value);
       return change((store) => {
@@ -59,6 +61,7 @@ export const fileSecrets = ({ file, master, clock, versionsMax = 10 }: FileOptio
     },
     list: async (prefix, page) => pageOf((await load()).secrets.keys(), prefix, page),
     remove: async (path) => {
+      assertReal('remove a secret');
       checkPath(path);
       await change((store) => {
         const secrets = new Map(store.secrets);

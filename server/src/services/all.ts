@@ -6,7 +6,7 @@ import { openSecrets } from '../secrets/secrets.ts';
 import { seedDemo } from '../vendors/demo.ts';
 import { runApi, type Running } from './run.ts';
 
-/** Everything in one process; in development with the demo vendors and keys. */
+/** Everything in one process, the worker too; in development with the demo vendors and keys. */
 export const startAll = async ({
   loaded,
   connections,
@@ -16,7 +16,7 @@ export const startAll = async ({
 }): Promise<Running> => {
   const { env } = loaded.config;
   if (env === 'dev' || env === 'test') await prepareDemo(loaded, connections.service);
-  return runApi(loaded, connections.service);
+  return runApi(loaded, connections.service, { withWorker: true });
 };
 
 const prepareDemo = async ({ config }: LoadedConfig, connection: ConnectionOptions): Promise<void> => {

@@ -22,6 +22,7 @@ const tags = [
   { name: 'Vendors', description: 'Who is paid, and on which terms.' },
   { name: 'API keys', description: 'Keys for programs.' },
   { name: 'Audit', description: 'Who did what.' },
+  { name: 'Journal', description: 'Proof that it was recorded, and that nothing was changed since.' },
   { name: 'Health', description: 'Whether it works.' },
 ];
 
@@ -69,6 +70,8 @@ const unusedSettings = {
   requestTimeoutMs: 1_000,
   headersTimeoutMs: 1_000,
   keepAliveTimeoutMs: 1_000,
+  connectionsMax: 100,
+  requestsMax: 100,
   shutdownGraceMs: 1_000,
   tls: { enabled: false, minVersion: '1.3' as const },
   cors: { allowedOrigins: [], allowCredentials: false },

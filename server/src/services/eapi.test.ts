@@ -7,6 +7,7 @@ import {
 import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { exchange } from '../lib/http/testing.ts';
 import { serviceTokenHeader, serviceTokens } from '../access/service-token.ts';
 import { buildEapi } from './eapi.ts';
 import { buildSapi } from './sapi.ts';
@@ -99,6 +100,20 @@ describe('the forwarder', () => {
     });
   });
 
+  test('a caller is not told that sapi does not trust this edge, but to come again', async () => {
+    await using eapi = await eapiBefore((_, response) => {
+      response.writeHead(401, {
+        'content-type': 'application/problem+json',
+        'content-length': '2',
+        'www-authenticate': 'Bearer',
+      });
+      response.end('{}');
+    });
+    const { status, headers, body } = await send(`${eapi.url}/api/v1/payments`, { headers: testKey });
+    expect([status, body['code'], headers.get('retry-after')]).toEqual([503, 'unavailable', '1']);
+    expect(headers.get('www-authenticate')).toBeNull();
+  });
+
   test('streams an answer while it is still being made', async () => {
     const { promise: mayEnd, resolve: end } = Promise.withResolvers<void>();
     await using eapi = await eapiBefore((_, response) => {
@@ -110,6 +125,31 @@ describe('the forwarder', () => {
     expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe('first ');
     end();
     expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe('last');
+  });
+
+  test('RFC 9110, 7.6.1: what sapi says about its own connection stays between the two', async () => {
+    await using eapi = await eapiBefore((_, response) => {
+      const own = {
+        'keep-alive': 'timeout=72',
+        'proxy-connection': 'keep-alive',
+        upgrade: 'h2c',
+        via: '1.1 x',
+      };
+      response.writeHead(200, { ...own, connection: 'keep-alive', 'content-type': 'application/json' });
+      response.end('{}');
+    });
+    const lines = [
+      `GET /api/v1/customers HTTP/1.1`,
+      'host: x',
+      'x-api-key: test-key',
+      'connection: close',
+      '',
+      '',
+    ];
+    const answer = await exchange(Number(new URL(eapi.url).port), lines.join('\r\n'));
+    expect(answer).toMatch(/^connection: close\r$/im);
+    expect(answer).toMatch(/^via: 1.1 x\r$/im);
+    expect(answer).not.toMatch(/^(keep-alive|proxy-connection|upgrade):/im);
   });
 
   test('a sapi that does not answer is 504, and one that hangs up 503, as problems', async () => {

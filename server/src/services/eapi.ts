@@ -1,4 +1,3 @@
-import { Transform, type Readable, type TransformCallback } from 'node:stream';
 import replyFrom from '@fastify/reply-from';
 import Fastify, {
   type FastifyContextConfig,
@@ -7,14 +6,17 @@ import Fastify, {
   type HTTPMethods,
   type RouteHandlerMethod,
 } from 'fastify';
+import { senderOf } from '../access/credential.ts';
 import { remoteDirectory } from '../access/remote.ts';
 import { serviceTokenHeader, serviceTokens, type ServiceTokens } from '../access/service-token.ts';
 import type { Directory } from '../access/directory.ts';
 import type { Config } from '../lib/config/config.ts';
 import { AppError } from '../lib/errors.ts';
-import { buildServer, type App, type ServerSettings } from '../lib/http/server.ts';
+import { buildServer, serving, type App, type ServerSettings } from '../lib/http/server.ts';
 import { traceparentOf } from '../lib/http/trace.ts';
+import { step } from '../lib/step.ts';
 import { mountEdge, type Edge, type EdgeParts } from './edge.ts';
+import { isBroken, retryDelayMs } from './retry.ts';
 import { moduleRoutes } from './routes.ts';
 
 type Settings = ServerSettings &
@@ -30,11 +32,11 @@ export type Eapi = { app: App; edge: Edge; directory: Directory };
 
 /** The edge as a service of its own: it authenticates, limits and forwards. It has no database. */
 export const buildEapi = (parts: EapiParts): Eapi => {
-  const { config, clock, log, metrics } = parts;
+  const { config, clock } = parts;
   const { sapiUrl } = config.server;
   const tokens = serviceTokens(config.auth.serviceSecret, clock);
   const directory = remoteDirectory({ sapiUrl, serviceTokens: tokens, service: 'eapi' });
-  const app = buildServer({ config, log, clock, metrics, name: 'eapi' });
+  const app = buildServer({ ...serving(parts), config, name: 'eapi', senderOf });
   const edge = mountEdge(app, { ...parts, directory });
   const { bodyLimitBytes } = config.server;
   app.register(forwarder({ sapiUrl, tokens, bodyLimitBytes, timeoutMs: parts.timeoutMs ?? 30_000 }));
@@ -43,7 +45,10 @@ export const buildEapi = (parts: EapiParts): Eapi => {
 
 type ForwarderParts = { sapiUrl: string; tokens: ServiceTokens; bodyLimitBytes: number; timeoutMs: number };
 
-/** Sends requests for the core to sapi, as they stream in, with a token that names the proven caller. */
+/** How long a connection to sapi is kept without use: shorter than any sapi waits before it closes one (`drain_delay_ms`). */
+const idleMs = 1_000;
+
+/** Sends requests for the core to sapi, with a token that names the proven caller. */
 const forwarder =
   ({ sapiUrl, tokens, bodyLimitBytes, timeoutMs }: ForwarderParts) =>
   async (app: FastifyInstance): Promise<void> => {
@@ -51,22 +56,42 @@ const forwarder =
       base: sapiUrl,
       disableCache: true,
       disableRequestLogging: true,
-      undici: { connections: 256, pipelining: 1, headersTimeout: timeoutMs, bodyTimeout: timeoutMs },
+      undici: {
+        connections: 256,
+        pipelining: 1,
+        headersTimeout: timeoutMs,
+        bodyTimeout: timeoutMs,
+        keepAliveTimeout: idleMs,
+        keepAliveMaxTimeout: idleMs,
+      },
     });
     // Before anything of the body is read: what is never read, Node throws away once the refusal is sent.
     app.addHook('onRequest', async ({ headers }) => {
       if (Number(headers['content-length'] ?? 0) > bodyLimitBytes) throw tooLarge();
     });
     app.removeAllContentTypeParsers();
-    app.addContentTypeParser('*', (_request, payload, done) => done(null, bounded(payload, bodyLimitBytes)));
+    // Whole, so that it can be sent a second time, and so that a slow client keeps nobody busy but us.
+    app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
     const forward: RouteHandlerMethod = async (request, reply) => {
       const token = await tokens.issue({ service: 'eapi', caller: request.caller });
+      step('forward.send');
+      const { method, body } = request;
+      const idempotencyKey = request.headers['idempotency-key'];
       return reply.from(request.url, {
+        ...(Buffer.isBuffer(body) ? { body, contentType: 'application/octet-stream' } : {}),
         rewriteRequestHeaders: (_, headers) => forwardedHeaders(request, headers, token),
-        rewriteHeaders: (headers) => ({ ...headers, traceparent: traceparentOf(request.trace) }),
-        // A retry is the caller's decision, who has the Idempotency-Key.
-        retryDelay: () => null,
+        rewriteHeaders: (headers) => {
+          step('forward.answered');
+          return { ...endToEnd(headers), traceparent: traceparentOf(request.trace) };
+        },
+        onResponse: (_, answered, { stream }) => {
+          if (answered.statusCode !== 401) return void answered.send(stream);
+          stream.resume();
+          return void answered.removeHeader('www-authenticate').send(untrusted());
+        },
+        retryDelay: ({ err, attempt }) =>
+          retryDelayMs({ request: { method, idempotencyKey }, error: err, attempt }),
         onError: (failed, { error }) => void failed.send(refusalOf(error)),
       });
     };
@@ -105,14 +130,30 @@ const passedOn = [
   'accept-language',
   'user-agent',
   'idempotency-key',
+  'dry-run',
   'if-match',
   'if-none-match',
 ];
+
+/** What is said about one connection, not about the answer (RFC 9110, 7.6.1): the caller has another one, to us. */
+const hopByHop = [
+  'connection',
+  'keep-alive',
+  'proxy-connection',
+  'te',
+  'trailer',
+  'transfer-encoding',
+  'upgrade',
+];
+
+const endToEnd = <Value>(headers: Readonly<Record<string, Value>>): Record<string, Value> =>
+  Object.fromEntries(Object.entries(headers).filter(([name]) => !hopByHop.includes(name)));
 
 const forwardedHeaders = (request: FastifyRequest, headers: Headers, token: string): Headers => ({
   ...Object.fromEntries(
     passedOn.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])),
   ),
+  'content-type': request.headers['content-type'],
   [serviceTokenHeader]: token,
   'x-request-id': request.id,
   'x-forwarded-for': request.ip,
@@ -120,24 +161,15 @@ const forwardedHeaders = (request: FastifyRequest, headers: Headers, token: stri
   traceparent: traceparentOf(request.trace),
 });
 
-/** The bytes of a body as they come, up to the limit; it may have been sent in chunks, without a length. */
-const bounded = (payload: Readable, limitBytes: number): Readable => {
-  let seenBytes = 0;
-  const count = (chunk: Buffer, _: BufferEncoding, done: TransformCallback): void => {
-    seenBytes += chunk.length;
-    if (seenBytes <= limitBytes) return done(null, chunk);
-    // The rest is thrown away, so that the caller, who is still sending, gets to read the refusal.
-    payload.unpipe(counted);
-    payload.resume();
-    done(tooLarge());
-  };
-  const counted = new Transform({ transform: count });
-  payload.on('error', (error) => counted.destroy(error));
-  return payload.pipe(counted);
-};
-
 const tooLarge = (): AppError =>
   new AppError('body_too_large', 'The body is larger than this service accepts.');
+
+/** Callers are proven here: what sapi does not accept is our own token, and none of their doing. */
+const untrusted = (): AppError =>
+  new AppError('unavailable', 'The service can’t be reached right now. Try again.', {
+    cause: new Error('sapi refused the service token: compare the clocks and auth.service_secret of both'),
+    retryAfterS: 1,
+  });
 
 /** What went wrong between the services, as the caller may know it. */
 const refusalOf = (error: Error & { statusCode?: number }): AppError => {
@@ -146,7 +178,14 @@ const refusalOf = (error: Error & { statusCode?: number }): AppError => {
     return new AppError(
       'upstream_timeout',
       'The answer took too long, and what was asked may have happened. Send it again with the same Idempotency-Key.',
-      { cause: error },
+      { cause: error, retryAfterS: 1 },
+    );
+  }
+  if (isBroken(error.cause)) {
+    return new AppError(
+      'unavailable',
+      'The connection broke, and what was asked may have happened. Send it again with the same Idempotency-Key.',
+      { cause: error, retryAfterS: 1 },
     );
   }
   return new AppError('unavailable', 'The service can’t be reached right now. Try again.', {

@@ -10,13 +10,14 @@ import type { Cache } from '../lib/cache.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
 import { randomSecret } from '../lib/crypto.ts';
+import type { Drain } from '../lib/http/drain.ts';
 import { limitFailures, limitRequests } from '../lib/http/limits.ts';
 import type { App } from '../lib/http/server.ts';
 import type { Log } from '../lib/log.ts';
-import type { Metrics } from '../lib/metrics.ts';
+import type { Observers } from '../lib/observers.ts';
 import type { SecretSource } from '../secrets/source.ts';
 
-export type EdgeParts = {
+export type EdgeParts = Observers & {
   config: Pick<Config, 'auth' | 'rateLimit'>;
   /** Where the core is asked: `localDirectory` in one process, `remoteDirectory` at an edge of its own. */
   directory: Directory;
@@ -24,7 +25,7 @@ export type EdgeParts = {
   cache: Cache;
   clock: Clock;
   log: Log;
-  metrics: Metrics;
+  drain?: Drain;
 };
 
 export type Edge = { watch: Watch; events: SecurityEvents };

@@ -56,6 +56,35 @@ test('/health/live answers 200 whatever else is away', async () => {
   });
 });
 
+describe('a process that was told to stop', () => {
+  test.each([
+    ['/health/ready', 503, 'error'],
+    ['/health', 503, 'error'],
+    ['/api/health', 503, 'error'],
+    ['/health/live', 200, 'ok'],
+    ['/api/health/database', 200, 'ok'],
+  ])('answers %s with %d, and asks for a new connection', async (path, status, word) => {
+    const drain = { isDraining: false };
+    await using server = await testServer(
+      async (app) => {
+        const options = { probes: well, clock: systemClock, drain };
+        await app.register(healthRoutes(options));
+        await app.register(apiHealthRoutes(options));
+      },
+      {},
+      { drain },
+    );
+    const before = await fetch(server.url + path);
+    expect(before.status).toBe(200);
+    expect(before.headers.get('connection')).toBe('keep-alive');
+    drain.isDraining = true;
+    const after = await fetch(server.url + path);
+    expect(after.status).toBe(status);
+    expect(after.headers.get('connection')).toBe('close');
+    expect(await after.json()).toMatchObject({ status: word });
+  });
+});
+
 describe('/health/ready', () => {
   test('needs the database and, if configured, Redis', async () => {
     expect(await ask({}, '/health/ready')).toMatchObject({ status: 200 });

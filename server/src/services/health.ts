@@ -3,6 +3,7 @@ import { Type, type Static } from 'typebox';
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import type { CacheState } from '../lib/cache.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Drain } from '../lib/http/drain.ts';
 import { timeOutput } from '../lib/http/schemas.ts';
 
 /**
@@ -16,7 +17,13 @@ export type Probes = {
   internal(): Promise<unknown>;
 };
 
-type HealthOptions = { probes: Probes; clock: Clock; timeoutMs?: number };
+type HealthOptions = {
+  probes: Probes;
+  clock: Clock;
+  /** A process that was told to stop is not ready any more, however well it works. */
+  drain?: Drain | undefined;
+  timeoutMs?: number;
+};
 
 const probeTimeoutMs = 2000;
 
@@ -133,7 +140,8 @@ const mount = <Body extends Type.TObject>(
 };
 
 /** What each path reports; one question to a dependency is asked for all who wait for it at that moment. */
-const checks = ({ probes, clock, timeoutMs = probeTimeoutMs }: HealthOptions) => {
+const checks = ({ probes, clock, drain, timeoutMs = probeTimeoutMs }: HealthOptions) => {
+  const isWanted = (): boolean => drain?.isDraining !== true;
   const succeeds = (ask: () => Promise<unknown>): (() => Promise<boolean>) =>
     shared(() =>
       inTime(ask, timeoutMs).then(
@@ -157,11 +165,11 @@ const checks = ({ probes, clock, timeoutMs = probeTimeoutMs }: HealthOptions) =>
     live: async () => at(true),
     async health() {
       const { hasDatabase, members } = await both();
-      return { ...at(hasDatabase), ...members };
+      return { ...at(hasDatabase && isWanted()), ...members };
     },
     async ready() {
       const { hasDatabase, redis, members } = await both();
-      return { ...at(hasDatabase && redis !== 'disconnected'), ...members };
+      return { ...at(hasDatabase && redis !== 'disconnected' && isWanted()), ...members };
     },
     async database() {
       const ok = await database();

@@ -1,6 +1,11 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox';
 import { Type } from 'typebox';
 import { SecurityEvent, UsageReport, type Directory } from '../access/directory.ts';
+import { AppError } from '../lib/errors.ts';
+import { idParams } from '../lib/http/schemas.ts';
+import type { PaymentsModule } from '../payments/module.ts';
+import { resolve } from '../payments/operations.ts';
+import { Settlement } from '../payments/schema.ts';
 
 /** Asked each second by every edge: its log lines would drown the others. */
 const asked = { requires: 'admin', platformOnly: true, probe: true } as const;
@@ -15,9 +20,19 @@ const Since = {
   querystring: Type.Object({ since: Type.Optional(Type.String({ pattern: '^[0-9]{1,19}$' })) }),
 };
 
-/** What sapi answers to other services under `/internal/v1`: the directory, see `access/directory.ts`. */
+const OfOperation = { params: idParams('operation'), body: Settlement };
+
+type Parts = {
+  directory: Directory;
+  payments: PaymentsModule;
+};
+
+/**
+ * What sapi answers to other services under `/internal/v1`: the directory, see `access/directory.ts`, and what only it may
+ * write.
+ */
 export const internalRoutes =
-  (directory: Directory): FastifyPluginAsyncTypebox =>
+  ({ directory, payments }: Parts): FastifyPluginAsyncTypebox =>
   async (app) => {
     app.post(
       '/api-keys/resolve',
@@ -64,6 +79,18 @@ export const internalRoutes =
       async ({ body }) => {
         await directory.recordSecurityEvent(body);
         return {};
+      },
+    );
+
+    app.post(
+      '/operations/:id/settle',
+      { ...internal, schema: { ...internal.schema, ...OfOperation } },
+      async ({ id: requestId, callingService, params: { id }, body: { tenantId, result } }) => {
+        // Edges prove callers; none of them has business with money.
+        if (callingService !== 'worker')
+          throw new AppError('insufficient_permissions', 'Only the worker settles operations.');
+        const by = { actor: `system:${callingService}`, requestId };
+        return { state: await resolve(payments, by, { tenantId, id }, result) };
       },
     );
 

@@ -12,12 +12,15 @@ import { idempotencyKeyOf } from '../lib/http/route.ts';
 import type { App } from '../lib/http/server.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { auditRoutes } from '../audit/routes.ts';
+import { journalRoutes } from '../journal/routes.ts';
 import { ledgerRoutes } from '../ledger/routes.ts';
+import { listTransfers } from '../ledger/store.ts';
 import type { PaymentsModule } from '../payments/module.ts';
 import { paymentRoutes } from '../payments/routes.ts';
 import { apiKeyRoutes } from '../vendors/api-key-routes.ts';
 import { vendorRoutes } from '../vendors/routes.ts';
 import { describer } from './payments.ts';
+import { previewWrites } from './preview.ts';
 
 /** What the routes of the core work with. */
 export type CoreParts = {
@@ -43,6 +46,7 @@ export const moduleRoutes = (parts: CoreParts): readonly FastifyPluginAsync[] =>
   }),
   ledgerRoutes(parts),
   auditRoutes(parts),
+  journalRoutes({ db: parts.db, readTransfers: (ids) => listTransfers(parts.db, ids) }),
 ];
 
 /**
@@ -63,6 +67,7 @@ export const mountCore = (app: App, parts: CoreParts, events: SecurityEvents): v
         }
       });
       core.addHook('preHandler', async (request) => requireKey(parts.payments, request));
+      previewWrites(core, parts.db);
       for (const routes of moduleRoutes(parts)) await core.register(routes);
     },
     { prefix: '/api/v1' },

@@ -1,7 +1,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { senderOf } from '../access/credential.ts';
 import { localDirectory } from '../access/local.ts';
+import { serviceTokens } from '../access/service-token.ts';
 import { openCustomerKeys } from '../customers/keys.ts';
 import { processCache } from '../lib/cache.ts';
 import { manualClock } from '../lib/clock.ts';
@@ -10,6 +12,7 @@ import { buildServer, type App } from '../lib/http/server.ts';
 import { memoryLog, portOf, testSettings } from '../lib/http/testing.ts';
 import { createMetrics } from '../lib/metrics.ts';
 import { Secret } from '../lib/secret.ts';
+import { resolveDue } from '../payments/resolver.ts';
 import { fileSecrets } from '../secrets/files.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { seedDemo } from '../vendors/demo.ts';
@@ -20,6 +23,7 @@ import { mountCore, routeTable, type RouteRow } from './routes.ts';
 import { announcer } from './core.ts';
 import { openPayments } from './payments.ts';
 import { buildSapi } from './sapi.ts';
+import { remoteSettle, resolverOf } from './worker.ts';
 
 const masterKey = new Secret(Buffer.alloc(32, 7).toString('base64'));
 
@@ -63,6 +67,7 @@ export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'c
     db,
     clock,
     secrets,
+    secretsFolder: folder,
     masterKey: master,
     customerKeys,
     payments: payments.module,
@@ -89,7 +94,7 @@ export const oneProcess = async (
   changes: Partial<ReturnType<typeof testConfig>> = {},
 ): Promise<TestApi> => {
   const config = { ...testConfig(), ...changes };
-  const app = buildServer({ ...parts, config, name: 'api' });
+  const app = buildServer({ ...parts, config, name: 'api', senderOf });
   const routes = routeTable(app);
   const edge = mountEdge(app, { ...parts, config, directory: localDirectory(parts) });
   mountCore(app, parts, edge.events);
@@ -100,7 +105,7 @@ export const oneProcess = async (
 export const twoProcesses = async (
   parts: TestParts,
   changes: Partial<ReturnType<typeof testConfig>> = {},
-): Promise<TestApi> => {
+): Promise<TestApi & { sapiUrl: string }> => {
   const sapi = buildSapi({ ...parts, config: { ...testConfig(), ...changes } });
   const routes = routeTable(sapi);
   const sapiUrl = await listen(sapi);
@@ -111,7 +116,17 @@ export const twoProcesses = async (
     await app.close();
     await sapi.close();
   };
-  return { url, edge, routes, [Symbol.asyncDispose]: close };
+  return { url, sapiUrl, edge, routes, [Symbol.asyncDispose]: close };
+};
+
+/** Edge, core and worker, which meet over HTTP only. The worker's resolver asks when `resolve` is called. */
+export const threeProcesses = async (
+  parts: TestParts,
+): Promise<TestApi & { sapiUrl: string; resolve(): Promise<number> }> => {
+  const api = await twoProcesses(parts);
+  const tokens = serviceTokens(testConfig().auth.serviceSecret, parts.clock);
+  const settle = remoteSettle({ sapiUrl: api.sapiUrl, serviceTokens: tokens });
+  return { ...api, resolve: () => resolveDue(resolverOf({ ...parts, ...parts.payments, settle })) };
 };
 
 /** Listens on a free port of the loopback address and gives its URL. */

@@ -29,7 +29,7 @@ export const apiKeyRoutes =
     app.post(
       '/api-keys',
       {
-        config: { requires: 'admin', withoutVendor: true, errors: keyErrors },
+        config: { requires: 'admin', dryRun: 'preview', withoutVendor: true, errors: keyErrors },
         schema: {
           operationId: 'createApiKey',
           tags,
@@ -79,7 +79,7 @@ export const apiKeyRoutes =
     app.delete(
       '/api-keys/:id',
       {
-        config: { requires: 'admin', withoutVendor: true, errors: keyErrors },
+        config: { requires: 'admin', dryRun: 'preview', withoutVendor: true, errors: keyErrors },
         schema: {
           operationId: 'revokeApiKey',
           tags,

@@ -31,7 +31,12 @@ export const vendorRoutes =
     app.post(
       '/vendors',
       {
-        config: { requires: 'admin', platformOnly: true, errors: ['already_exists', ...keyErrors] },
+        config: {
+          requires: 'admin',
+          dryRun: 'preview',
+          platformOnly: true,
+          errors: ['already_exists', ...keyErrors],
+        },
         schema: {
           operationId: 'createVendor',
           tags,
@@ -91,7 +96,7 @@ export const vendorRoutes =
     app.patch(
       '/vendors/:id',
       {
-        config: { requires: 'admin', platformOnly: true, errors: keyErrors },
+        config: { requires: 'admin', dryRun: 'preview', platformOnly: true, errors: keyErrors },
         schema: {
           operationId: 'updateVendor',
           tags,
@@ -123,7 +128,7 @@ export const vendorRoutes =
       app.post(
         `/vendors/:id/${verb}`,
         {
-          config: { requires: 'admin', platformOnly: true, errors: keyErrors },
+          config: { requires: 'admin', dryRun: 'preview', platformOnly: true, errors: keyErrors },
           schema: {
             operationId: `${verb}Vendor`,
             tags,

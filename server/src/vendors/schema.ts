@@ -107,11 +107,15 @@ export const Vendor = closed({
 });
 export type VendorJson = Static<typeof Vendor>;
 
-const shownOnce = 'Shown in this answer only; write it down.';
+const shownOnce = 'Shown in this answer only; write it down. A dry run does not show it.';
 
 export const CreatedVendor = closed({
   ...Vendor.properties,
-  client_secret: Type.String({ maxLength: 100, description: `Secret of the first client. ${shownOnce}` }),
+  client_secret: Type.String({
+    maxLength: 100,
+    'x-secret': true,
+    description: `Secret of the first client. ${shownOnce}`,
+  }),
 });
 
 export const CreateApiKeyBody = closed({
@@ -157,6 +161,7 @@ export const CreatedApiKey = closed({
   ...ApiKey.properties,
   key: Type.String({
     maxLength: 100,
+    'x-secret': true,
     description: `The key itself. ${shownOnce}`,
     examples: ['fk_test_3f9a2c…'],
   }),

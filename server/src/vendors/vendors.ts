@@ -5,6 +5,7 @@ import { platformTenantId, type Context, type Mode, type Role } from '../lib/cal
 import type { Json } from '../lib/canonical.ts';
 import { deriveKey, open, randomSecret, seal, type Key } from '../lib/crypto.ts';
 import type { Db, Tx } from '../lib/database.ts';
+import { currentDryRun } from '../lib/dry-run.ts';
 import { AppError, notFound } from '../lib/errors.ts';
 import { fromUuid, isId, newId, toUuid, type Id } from '../lib/ids.ts';
 import { exponentOf } from '../lib/money.ts';
@@ -48,6 +49,7 @@ export const createVendor = async (
   );
   if (!answer.sealed) throw new Error(`the answer of vendor ${body.slug} lost its sealed part`);
   const clientSecret = new Secret(open(key, answer.sealed, `vendors.create:${body.slug}`).toString('utf8'));
+  if (currentDryRun()) return { ...answer, clientSecret };
   // The vendor is committed. If this fails or the process ends here, a retry with the same key comes by again; it
   // must not bring back a first secret that has been replaced since.
   const path = clientSecretPath(body.slug);
@@ -202,7 +204,8 @@ const change = (
     if (!before) throw notFound('vendor');
     const vendor = { ...before, ...changes, version: before.version + 1, updated_at: context.now };
     await store.updateVendor(tx, vendor);
-    if (kind !== 'vendor.updated') await store.revoke(tx, { kind: 'vendor', subject: id, at: context.now });
+    // Whoever keeps the vendor's record or terms forgets them.
+    await store.revoke(tx, { kind: 'vendor', subject: id, at: context.now });
     return { status: 200, entry: await append(tx, context, entryOf(kind, vendor)) };
   });
 };

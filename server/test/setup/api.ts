@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import { append } from '../../src/journal/journal.ts';
+import { sealAll } from '../../src/journal/testing.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import { createAccounts, makeTransfer, post } from '../../src/ledger/ledger.ts';
 import { listTransfers } from '../../src/ledger/store.ts';
@@ -146,6 +147,7 @@ export const openWorld = async (url: string, database: TestDatabase): Promise<Wo
       const ids = await seedObjects(url, credentials['API key'].admin, `${slug}-${mode}`);
       const tenant = { name: `${slug}/${mode}`, slug, vendorId, mode, tenantId, credentials };
       tenants.push({ ...tenant, ids: { ...ids, vendors: String(spareId) } });
+      await sealAll(database);
     }
   }
   const keyIds = [platformKeys.test, platformKeys.live].flatMap((keys) => roles.map((role) => keys[role].id));
@@ -252,6 +254,7 @@ const seedObjects = async (url: string, headers: Headers, name: string): Promise
     'api-keys': await make('/api-keys', { name }),
     accounts: account,
     transfers: firstOf(entries, 'transfer_id'),
+    proofs: firstOf((await granted(url, { path: '/audit', headers }))['data'], 'id'),
   };
 };
 

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, readFile, readdir, rm, writeFile, chmod } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -82,6 +83,8 @@ const removeLeftovers = async (): Promise<void> => {
     );
     if (owner === undefined || isRunning(owner)) continue;
     await stopOrphan({ binaries: '', user: undefined, data: join(home, 'data'), logFile: '' });
+    // Where it had mounted a disk of its own.
+    spawnSync('umount', ['--lazy', home]);
     await rm(home, { recursive: true, force: true });
   }
 };

@@ -32,12 +32,18 @@ export const maker = (url: string) => {
     const { body } = await send(`${url}/api/v1${path}`, { headers: testKey });
     return String(plain((body['data'] as unknown[])[0])[member]);
   };
+  const last = async (path: string, member: string): Promise<string> => {
+    const { body } = await send(`${url}/api/v1${path}?limit=100`, { headers: testKey });
+    return String(plain((body['data'] as unknown[]).at(-1))[member]);
+  };
   const issue = async (): Promise<unknown> =>
     (await send(`${url}/api/v1/authenticate`, { method: 'POST', headers: testClient })).body['token'];
   type Make = (operation: Operation, ids: Record<string, string>, currency: string) => Promise<string>;
   const makers: Record<string, Make> = {
     acct_: () => first('/ledger/accounts?code=payable', 'id'),
     cus_: () => create('/customers', { email: `made.${(made += 1)}@example.com`, name: 'Ada' }),
+    // The oldest are sealed, if any are.
+    evt_: () => last('/audit', 'id'),
     key_: () => create('/api-keys', { name: 'Till' }),
     pay_: ({ id }, _, currency) =>
       create('/payments', { amount: '1000', currency, capture: !/^(capture|cancel)/.test(id) }),

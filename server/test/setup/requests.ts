@@ -34,6 +34,12 @@ export const operationsOf = (document: object): Operation[] => {
       .slice(1)
       .reduce((inner, step) => plain(inner[step]), plain(document));
   };
+  /** A schema with the shared ones that it refers to in it. */
+  const whole = (part: unknown): unknown => {
+    if (Array.isArray(part)) return part.map(whole);
+    if (typeof part !== 'object' || part === null) return part;
+    return Object.fromEntries(Object.entries(resolved(part)).map(([name, inner]) => [name, whole(inner)]));
+  };
   return Object.entries(plain(plain(document)['paths'])).flatMap(([path, methods]) =>
     Object.entries(plain(methods)).map(([method, value]) => {
       const described = plain(value);
@@ -55,7 +61,7 @@ export const operationsOf = (document: object): Operation[] => {
             const codes = Object.keys(plain(examples));
             return [
               Number(status),
-              { mediaType, schema: resolved(schema), codes, headers: Object.keys(plain(headers)) },
+              { mediaType, schema: plain(whole(schema)), codes, headers: Object.keys(plain(headers)) },
             ];
           }),
         ),

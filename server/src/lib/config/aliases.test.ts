@@ -85,6 +85,49 @@ describe('other names', () => {
     expect(config.database.password?.reveal()).toBe('p:w');
   });
 
+  test('the variables of OpenTelemetry and Sentry are read', () => {
+    const { config } = load({
+      OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318/',
+      OTEL_EXPORTER_OTLP_HEADERS: 'authorization=Bearer%20abc',
+      OTEL_SERVICE_NAME: 'payments',
+      OTEL_TRACES_SAMPLER_ARG: '0.25',
+      SENTRY_DSN: 'https://key@o1.example.com/7',
+      ENABLE_SENTRY: 'false',
+    });
+    expect(config.telemetry).toMatchObject({
+      otlpEndpoint: 'http://collector:4318',
+      tracesEndpoint: 'http://collector:4318/v1/traces',
+      serviceName: 'payments',
+      sampleRatio: 0.25,
+    });
+    expect(config.telemetry.otlpHeaders?.reveal()).toBe('authorization=Bearer%20abc');
+    expect(config.sentry.dsn?.reveal()).toBe('https://key@o1.example.com/7');
+    expect(config.sentry.enabled).toBe(false);
+    const own = load(
+      { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'https://traces.example/in' },
+      { service: 'worker' },
+    ).config;
+    expect(own.telemetry).toMatchObject({
+      tracesEndpoint: 'https://traces.example/in',
+      serviceName: 'florin-worker',
+      sampleRatio: 1,
+    });
+    expect(load({}).config.telemetry.tracesEndpoint).toBeUndefined();
+  });
+
+  test('a DSN or headers that can not be used are warned of, since a guide shows one', () => {
+    const { warnings } = load({
+      SENTRY_DSN: 'https://your-sentry-dsn',
+      OTEL_EXPORTER_OTLP_HEADERS: 'nonsense',
+    });
+    expect(warnings).toEqual(
+      expect.arrayContaining([
+        expect.stringMatching(/^sentry\.dsn does not look like/),
+        expect.stringMatching(/^telemetry\.otlp_headers are not/),
+      ]),
+    );
+  });
+
   test('DATABASE_URL: what is unknown in it warns, what is no URL is a fault that does not show it', () => {
     const { config, warnings } = load({
       DATABASE_URL: 'postgres://u@/d?host=/run/postgresql&application_name=x',

@@ -4,6 +4,7 @@ import { checkCertificate } from './certificates.ts';
 import type { Report } from './certificates.ts';
 import { isLoopback } from './computed.ts';
 import type { Config } from './config.ts';
+import { isDsn } from './dsn.ts';
 import { isExample, isShipped, isWeak } from './credentials.ts';
 import type { Env } from './environment.ts';
 import type { Resolution } from './resolve.ts';
@@ -31,7 +32,15 @@ export const check = (circumstances: Circumstances): { faults: string[]; warning
     isProduction: env === 'production',
     reads: (path: SettingPath) => read.has(path),
   };
-  for (const part of [checkRequired, checkSecrets, checkListeners, checkCors, checkDatabase, checkRedis]) {
+  for (const part of [
+    checkRequired,
+    checkSecrets,
+    checkListeners,
+    checkCors,
+    checkDatabase,
+    checkRedis,
+    checkTelemetry,
+  ]) {
     part(subject, report);
   }
   return { faults, warnings };
@@ -115,6 +124,7 @@ const checkListeners = ({ config, resolution, now, isProduction, reads }: Subjec
     'server.health_port',
     'server.redirect_port',
     'server.sapi_port',
+    'server.worker_port',
   ] as const) {
     const port = reads(path) ? resolution.values.get(path) : undefined;
     if (typeof port !== 'number' || port === 0) continue;
@@ -166,4 +176,16 @@ const checkRedis = ({ config, isProduction, reads }: Subject, report: Report): v
   if (!tls) report.warn(`redis.tls is false: passwords and tokens travel to ${host} unencrypted`);
   if (password === undefined)
     report.warn(`redis.password is not set: whoever reaches ${host} can read and write it`);
+};
+
+const checkTelemetry = ({ config, reads }: Subject, report: Report): void => {
+  if (!reads('sentry.dsn')) return;
+  const dsn = config.sentry.dsn?.reveal();
+  if (dsn !== undefined && !isDsn(dsn)) {
+    report.warn('sentry.dsn does not look like https://<key>@<host>/<project>: nothing is reported');
+  }
+  const headers = config.telemetry.otlpHeaders?.reveal();
+  if (headers !== undefined && !/^\s*[\w.-]+=[^,]*(,\s*[\w.-]+=[^,]*)*$/.test(headers)) {
+    report.warn('telemetry.otlp_headers are not name=value pairs separated by commas: none are sent');
+  }
 };

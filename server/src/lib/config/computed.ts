@@ -37,6 +37,9 @@ export const computations: Readonly<Record<ComputedPath, Computation>> = {
     isExposed(environment) && redis.host !== undefined && !isLoopback(redis.host),
   'auth.service_secret': ({ config: { auth } }) => derive(auth.jwtSecret, 'service-tokens', 'base64url'),
   'auth.issuer': ({ config: { server } }) => server.publicUrl,
+  'telemetry.traces_endpoint': ({ config: { telemetry } }) =>
+    telemetry.otlpEndpoint === undefined ? undefined : `${telemetry.otlpEndpoint}/v1/traces`,
+  'telemetry.service_name': ({ config: { service } }) => `florin-${service}`,
   'secrets.file': ({ directory }) => join(directory, '.florin', 'client-secrets.json'),
   'encryption.master_key': ({ config: { auth } }) => derive(auth.jwtSecret, 'master-key', 'base64'),
 };

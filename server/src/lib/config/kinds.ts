@@ -24,6 +24,16 @@ export const integer = ({ min, max }: { min: number; max: number }): Kind<number
   },
 });
 
+/** A share of a whole, such as 0.25. */
+export const ratio: Kind<number> = {
+  expects: 'a number from 0 to 1',
+  parse: (raw) => {
+    const digits = textOf(raw);
+    if (digits === undefined || !/^\d(\.\d{1,12})?$/.test(digits)) return undefined;
+    return Number(digits) <= 1 ? Number(digits) : undefined;
+  },
+};
+
 /** A TCP port; 0 lets the system choose one. */
 export const port: Kind<number> = { ...integer({ min: 0, max: 65_535 }), expects: 'a port from 0 to 65535' };
 

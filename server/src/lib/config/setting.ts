@@ -1,7 +1,8 @@
+import { services } from './environment.ts';
 import type { Service } from './environment.ts';
 import type { Kind } from './kinds.ts';
 
-/** A name that another guide gives a setting. It is read only by the services which that guide describes. */
+/** Another name of a setting, from a guide or a standard. It is read only by the services which that describes. */
 export type Alias = { name: string; services: readonly Service[] };
 
 type Options<T> = {
@@ -58,11 +59,12 @@ export const setting = <T, O extends Marks>(
 /** The canonical variable of a setting, e.g. `PAYMENTS_SERVER_TLS_ENABLED` of `server.tls.enabled`. */
 export const variableOf = (path: string): string => `PAYMENTS_${path.toUpperCase().replaceAll('.', '_')}`;
 
-/** The services that each guide's variables are meant for: the ones that the guide describes. */
+/** The services that the variables of each guide, or of a standard, are meant for: the ones that it describes. */
 const guideServices = {
   '001': ['all', 'api', 'eapi', 'sapi', 'worker', 'cli'],
   '002': ['all', 'api', 'eapi', 'sapi', 'worker', 'cli'],
   '003': ['all', 'credlink'],
+  OpenTelemetry: services,
 } as const satisfies Record<string, readonly Service[]>;
 
 export const alias = (guide: keyof typeof guideServices, name: string): Alias => ({

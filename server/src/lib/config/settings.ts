@@ -1,28 +1,12 @@
-import { services as everyone } from './environment.ts';
 import type { Service } from './environment.ts';
-import {
-  choice,
-  file,
-  flag,
-  integer,
-  key,
-  level,
-  moduleLevels,
-  origins,
-  port,
-  proxies,
-  secret,
-  text,
-  url,
-} from './kinds.ts';
+import { choice, file, flag, integer, key, origins, port, proxies, secret, text, url } from './kinds.ts';
+import { listening, observerSettings } from './observer-settings.ts';
 import { alias, setting } from './setting.ts';
 
 /** Those that answer the public. */
 const edge: readonly Service[] = ['all', 'api', 'eapi'];
 /** Those that write money. */
 const core: readonly Service[] = ['all', 'api', 'sapi'];
-/** Those that answer on a port. */
-const listening = everyone.filter((service) => service !== 'cli');
 /** Those that are, or call, the internal API. */
 const internal: readonly Service[] = ['all', 'api', 'eapi', 'sapi', 'worker', 'rotation', 'credlink'];
 const withDatabase: readonly Service[] = ['all', 'api', 'sapi', 'worker', 'rotation', 'credlink', 'cli'];
@@ -66,7 +50,7 @@ export const settings = {
     unit: 'bytes',
   }),
   'server.request_timeout_ms': setting(timeoutMs, {
-    doc: 'Within this time a request has to have arrived completely.',
+    doc: 'Within this time a request has to have arrived completely, and its client to take some of the answer.',
     services: listening,
     default: 30_000,
     unit: 'ms',
@@ -83,10 +67,30 @@ export const settings = {
     default: 72_000,
     unit: 'ms',
   }),
+  'server.connections_max': setting(integer({ min: 1, max: 1_000_000 }), {
+    doc: 'How many connections are open at once. When there are more, idle ones are closed, then new ones refused.',
+    services: listening,
+    default: 10_000,
+  }),
+  'server.requests_max': setting(integer({ min: 1, max: 100_000 }), {
+    doc:
+      'How many requests are worked on at once; more are answered 503 `overloaded`. Callers who have less than their ' +
+      'equal share get in until there are twice as many.',
+    services: listening,
+    default: 512,
+  }),
   'server.shutdown_grace_ms': setting(timeoutMs, {
     doc: 'How long accepted requests may take after the process was told to stop.',
     services: listening,
     default: 25_000,
+    unit: 'ms',
+  }),
+  'server.drain_delay_ms': setting(integer({ min: 0, max: 600_000 }), {
+    doc:
+      'How long a process that was told to stop goes on taking requests while `/health/ready` answers 503: longer ' +
+      'than the load balancer takes to notice.',
+    services: listening,
+    default: 0,
     unit: 'ms',
   }),
   'server.health_host': setting(text, {
@@ -118,6 +122,16 @@ export const settings = {
     doc: 'The port that `sapi` listens on.',
     services: [...internal, 'cli'],
     default: 3100,
+  }),
+  'server.worker_host': setting(text, {
+    doc: 'The address that `worker` listens on, for `/health/*` and `/metrics` alone: loopback or the internal network.',
+    services: ['worker'],
+    default: '127.0.0.1',
+  }),
+  'server.worker_port': setting(port, {
+    doc: 'The port that `worker` listens on. 0 lets the system choose one.',
+    services: ['worker'],
+    default: 3300,
   }),
   'server.tls.enabled': setting(flag, {
     doc: 'Whether the public port speaks HTTPS. Production requires it.',
@@ -288,33 +302,7 @@ export const settings = {
     ],
   }),
 
-  'log.level': setting(level, {
-    doc: 'The least serious level that is logged.',
-    services: everyone,
-    default: 'info',
-    aliases: [alias('001', 'LOG_LEVEL')],
-  }),
-  'log.levels': setting(moduleLevels, {
-    doc: 'Levels of single modules, e.g. `payments=debug,http=warn`; `*` (or `com.payment`) is every module.',
-    services: everyone,
-    default: {},
-  }),
-  'log.file': setting(file, {
-    doc: 'A file that gets every line too, as JSON. SIGHUP opens it anew.',
-    services: everyone,
-    aliases: [alias('001', 'LOG_FILE')],
-  }),
-  'log.format': setting(choice(['json', 'pretty']), {
-    doc: 'How the standard output looks: JSON lines, or for a reader.',
-    services: everyone,
-    default: 'json',
-  }),
-
-  'metrics.token': setting(secret, {
-    doc: 'Lets a scraper read the metrics on the public port (`Authorization: Bearer …`). Not set: nobody may.',
-    services: listening,
-    secret: true,
-  }),
+  ...observerSettings,
 
   'secrets.source': setting(choice(['file', 'environment']), {
     doc: 'Where client secrets of vendors are kept: an encrypted file, or variables and mounted files (read only).',
@@ -337,7 +325,7 @@ export const settings = {
       'Lost means unreadable: keep a copy elsewhere.',
     services: decrypting,
     computed: 'derived from `auth.jwt_secret`, with a warning',
-    requiredBy: ['all', 'api', 'eapi', 'sapi'],
+    requiredBy: ['all', 'api', 'eapi', 'sapi', 'worker'],
     secret: true,
     aliases: [alias('002', 'ENCRYPTION_KEY')],
   }),
@@ -349,7 +337,7 @@ export const settings = {
 
   'payments.connector_timeout_ms': setting(timeoutMs, {
     doc: 'How long a payment backend may take to answer; after that the outcome is `unknown` and is asked for.',
-    services: core,
+    services: [...core, 'worker'],
     default: 10_000,
     unit: 'ms',
   }),

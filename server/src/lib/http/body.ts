@@ -2,12 +2,13 @@ import { isUtf8 } from 'node:buffer';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { cardFaults } from '../cards.ts';
 import { AppError } from '../errors.ts';
+import { shapeFaults } from './shape.ts';
 import { textFaults } from './text.ts';
 import { invalid } from './validation.ts';
 
 /**
  * Accepts JSON bodies and nothing else (a plugin may add a parser of its own for its routes). Refuses what is not
- * UTF-8 (RFC 8259, section 8.1), not JSON, nested too deep, would poison a prototype, or holds text no table can store.
+ * UTF-8 (RFC 8259, section 8.1), not JSON, nested too deep, of too many values, would poison a prototype, or holds text no table can store.
  */
 export const acceptJson = (app: FastifyInstance): void => {
   // The type of Fastify's own parser forgets its arguments.
@@ -23,6 +24,8 @@ export const acceptJson = (app: FastifyInstance): void => {
     if (!isUtf8(bytes)) {
       return done(new AppError('invalid_request', 'The body is not valid UTF-8.', { faults: notUtf8 }));
     }
+    const misshapen = shapeFaults(bytes);
+    if (misshapen.length > 0) return done(invalid(misshapen));
     return parseJson(request, bytes.toString('utf8'), (error, body) => {
       if (error) return done(error);
       const unstorable = textFaults(body);

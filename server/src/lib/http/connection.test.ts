@@ -157,6 +157,14 @@ test('a connection whose answer has begun is closed, not answered twice', async 
   expect((await answer).match(/HTTP\/1\.1/g) ?? []).not.toHaveLength(2);
 });
 
+test('a request that was refused before its body came gets no second answer', async () => {
+  const head = 'POST /?%ff HTTP/1.1\r\nhost: a\r\ncontent-type: application/json\r\n';
+  const late = await send(`${head}content-length: 100\r\n\r\n{"a":`);
+  const broken = await send(`${head}transfer-encoding: chunked\r\n\r\nzz\r\n`);
+  for (const answer of [late, broken]) expect(answer.match(/HTTP\/1\.1 \d+/g)?.length ?? 0).toBeLessThan(2);
+  expect(late).toContain('percent-encoded');
+});
+
 test('pipelined requests are all answered, in order', async () => {
   const socket = connect(server.port, '127.0.0.1');
   const one = 'GET / HTTP/1.1\r\nhost: a\r\nx-request-id: p%\r\n\r\n';

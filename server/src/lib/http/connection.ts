@@ -9,7 +9,7 @@ import { createServer as createSecureServer, type ServerOptions as SecureOptions
 import type { Socket } from 'node:net';
 import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
-import { AppError } from '../errors.ts';
+import { AppError, type ErrorCode } from '../errors.ts';
 import { newId } from '../ids.ts';
 import { securityHeaders } from './headers.ts';
 import { problemMediaType, problemOf, refusalOf } from './problem.ts';
@@ -21,17 +21,19 @@ const headerFieldsMax = 100;
 export type ConnectionLimits = {
   /** How long a client may take to send its header fields. */
   headersTimeoutMs: number;
-  /** How long a client may take to send a whole request. */
+  /** How long a client may take to send a whole request, and to take anything of its answer. */
   requestTimeoutMs: number;
   /** How long a connection stays open without a request. */
   keepAliveTimeoutMs: number;
+  /** How many connections may be open at once. */
+  connectionsMax: number;
 };
 
 /** An HTTP or HTTPS server with bounds on everything a client may send or hold. */
 export const createBoundedServer = (
   limits: ConnectionLimits,
   handle: RequestListener,
-  secure?: SecureOptions,
+  { secure, onDropped }: { secure?: SecureOptions | undefined; onDropped?: () => void } = {},
 ): Server => {
   const options = {
     maxHeaderSize: headerBytesMax,
@@ -45,18 +47,44 @@ export const createBoundedServer = (
     insecureHTTPParser: false,
   };
   const server = secure
-    ? createSecureServer({ ...options, ...secure }, handle)
+    ? // Node would give a client two minutes for the handshake.
+      createSecureServer({ ...options, handshakeTimeout: limits.headersTimeoutMs, ...secure }, handle)
     : createServer(options, handle);
   // Node would leave out the fields beyond its count without a word; `headerFault` refuses them instead.
   server.maxHeadersCount = 0;
+  server.maxConnections = limits.connectionsMax;
+  server.on('drop', () => {
+    // Whoever holds connections without using them makes room for those who come.
+    server.closeIdleConnections();
+    onDropped?.();
+  });
+  server.setTimeout(limits.requestTimeoutMs, closeSilent);
   // An expectation that we do not know may be ignored (RFC 9110, 10.1.1).
   server.on('checkExpectation', handle);
   return server;
 };
 
+/**
+ * Closes a connection on which nothing moved for a while: one that waits for no answer, or whose client does not take
+ * the one it gets. While an answer is still being made, it stays.
+ */
+const closeSilent = (socket: Socket & CurrentAnswer): void => {
+  const isBeingMade = socket._httpMessage && socket.writableLength === 0;
+  if (!isBeingMade) socket.destroy();
+};
+
+/**
+ * Node hangs the answer that it is sending on the socket, and the request that it is reading on its parser; its own
+ * default handlers look at the same members.
+ */
+type CurrentAnswer = {
+  _httpMessage?: { headersSent: boolean } | null;
+  parser?: { incoming: { complete: boolean } | null } | null;
+};
+
 /** Answers what Node could not read as HTTP: problem+json and a closed connection, or only the close when too late. */
 export const answerUnreadable = (
-  { log, clock }: { log: Logger; clock: Clock },
+  { log, clock, onRefused }: { log: Logger; clock: Clock; onRefused?: (code: ErrorCode) => void },
   error: Error,
   socket: Socket,
 ): void => {
@@ -65,6 +93,7 @@ export const answerUnreadable = (
     return;
   }
   const refusal = unreadable(error);
+  onRefused?.(refusal.code);
   const requestId = newId('request');
   log.info(
     { status: refusal.status, reason: error.message, origin: socket.remoteAddress, request_id: requestId },
@@ -78,9 +107,9 @@ const unreadable = (error: Error): AppError => {
   return refusal.code === 'internal_error' ? refusalOf({ statusCode: 400 }) : refusal;
 };
 
-// Node hangs the answer that it is sending on the socket; its own default handler looks at the same member.
-const answerBegan = (socket: Socket & { _httpMessage?: { headersSent: boolean } | null }): boolean =>
-  socket._httpMessage?.headersSent === true;
+/** Whether the request that is being read has its answer, or a part of it: another one would pass for the next one's. */
+const answerBegan = ({ _httpMessage: current, parser }: Socket & CurrentAnswer): boolean =>
+  current ? current.headersSent : parser?.incoming?.complete === false;
 
 const rawAnswer = (error: AppError, requestId: string, now: Date): string => {
   const body = JSON.stringify(problemOf(error, requestId));

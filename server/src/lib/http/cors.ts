@@ -7,6 +7,7 @@ const methods = 'GET, POST, PATCH, DELETE';
 const requestHeaders = [
   'Content-Type',
   'Idempotency-Key',
+  'Dry-Run',
   'X-API-Key',
   'X-Client-ID',
   'X-Client-Secret',
@@ -18,6 +19,7 @@ const requestHeaders = [
 const answerHeaders = [
   'X-Request-Id',
   'Idempotent-Replayed',
+  'Dry-Run',
   'RateLimit',
   'RateLimit-Policy',
   'Retry-After',

@@ -1,15 +1,26 @@
 import type { FastifyInstance } from 'fastify';
 
 /**
+ * Whether a process was told to stop. It goes on answering for a while, since those who send it requests have to notice;
+ * readiness says no, and every answer asks for a new connection, which then leads to another process.
+ */
+export type Drain = { isDraining: boolean };
+
+/**
  * Makes `app.close()` graceful: it stops listening, tells the clients of open connections to close them, waits until
  * every accepted request is answered, and cuts off what is left after the grace period. Hooks that close databases run
  * afterwards, because they were registered before the server was ready.
+ * @param drain tells the clients before the close begins
  */
-export const closeGracefully = (app: FastifyInstance, shutdownGraceMs: number): void => {
+export const closeGracefully = (
+  app: FastifyInstance,
+  shutdownGraceMs: number,
+  drain: Drain = { isDraining: false },
+): void => {
   let closing = false;
 
   app.addHook('onSend', (_request, reply, payload, done) => {
-    if (closing) reply.header('connection', 'close');
+    if (closing || drain.isDraining) reply.header('connection', 'close');
     done(null, payload);
   });
 

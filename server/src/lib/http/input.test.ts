@@ -118,8 +118,8 @@ describe('requests that a schema refuses', () => {
     expect(await of('text')).toEqual([{ field: 'body', message: 'must be an object or null' }]);
   });
 
-  test('of ten thousand unknown members a hundred are named', async () => {
-    const many = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`unknown_${index}`, 1]));
+  test('of four thousand unknown members a hundred are named', async () => {
+    const many = Object.fromEntries(Array.from({ length: 4_000 }, (_, index) => [`unknown_${index}`, 1]));
     for (const path of ['/orders', '/notes']) {
       const faults = await faultsOf({ amount: 1, currency: 'EUR', note: 'x', about: 1, ...many }, path);
       expect(faults).toHaveLength(100);

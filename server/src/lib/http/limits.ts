@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import ipaddr from 'ipaddr.js';
 import { RateLimiterMemory, RateLimiterRedis, RateLimiterRes } from 'rate-limiter-flexible';
 import { boundedMap, type Counters } from '../cache.ts';
-import type { Clock } from '../clock.ts';
+import { elapsedMs, type Clock } from '../clock.ts';
 import { AppError } from '../errors.ts';
 
 type LimitOptions = {
@@ -86,7 +86,7 @@ const blockedAddressesMax = 10_000;
 export const limitFailures = (options: LimitOptions & { clock: Clock }) => {
   const limit = createLimit('failures', options);
   const blocked = boundedMap<number>(blockedAddressesMax);
-  const nowMs = (): number => options.clock.now().getTime();
+  const nowMs = (): number => elapsedMs(options.clock);
   return {
     /** @throws AppError 429 while the address is blocked */
     guard(address: string): void {

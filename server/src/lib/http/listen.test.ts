@@ -13,12 +13,12 @@ import { startListening } from './listen.ts';
 import { startRedirect } from './redirect.ts';
 import { buildServer, type App } from './server.ts';
 import { exchange, memoryLog, portOf, testServer, testSettings } from './testing.ts';
-import { reloadCertificate, type TlsSettings } from './tls.ts';
+import type { TlsSettings } from './tls.ts';
 
 let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'florin-tls-'));
-  for (const name of ['one', 'two']) {
+  for (const name of ['one']) {
     execFileSync(
       'openssl',
       [
@@ -106,15 +106,6 @@ describe('TLS', () => {
     expect((await handshake(listening.port, 'TLSv1.2')).protocol).toBe('TLSv1.2');
     expect((await handshake(listening.port, 'TLSv1.3')).protocol).toBe('TLSv1.3');
     await expect(handshake(listening.port, 'TLSv1.1')).rejects.toThrow(/protocol/);
-    await listening.stop();
-  });
-
-  test('a renewed certificate is taken up without a restart', async () => {
-    const { app, log, tls } = secureServer('1.3');
-    const listening = await startListening(app, { host: '127.0.0.1', port: 0, log, tls });
-    expect((await handshake(listening.port, 'TLSv1.3')).name).toBe('one.example');
-    reloadCertificate(app.server, tlsOf('two', '1.3'));
-    expect((await handshake(listening.port, 'TLSv1.3')).name).toBe('two.example');
     await listening.stop();
   });
 

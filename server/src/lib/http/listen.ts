@@ -27,11 +27,17 @@ export const startListening = async (
   return { host, port: taken, stop: () => app.close() };
 };
 
+/**
+ * How many connections may wait to be accepted; the system may allow fewer. What finds no room comes back after a whole
+ * second, so a crowd that arrives at once needs more than Node's 511.
+ */
+const backlog = 4096;
+
 /** Listens, and gives the port that was taken. */
 export const listen = async (server: Server, { host, port }: Address): Promise<number> => {
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   server.once('error', reject);
-  server.listen({ host, port }, resolve);
+  server.listen({ host, port, backlog }, resolve);
   await promise;
   server.off('error', reject);
   const address = server.address();

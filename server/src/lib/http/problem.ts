@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
+import { isPassing } from '../database.ts';
 import { AppError, errorKinds, type ErrorCode, type FieldFault } from '../errors.ts';
 import { shortened } from './field.ts';
 import { problemBounds, problemType, type problemBody } from './schemas.ts';
@@ -34,6 +35,7 @@ const bounded = ({ field, message }: FieldFault): FieldFault => ({
 /** Answers a request with what went wrong. Errors that are nobody's refusal are logged whole and shown as 500. */
 export const sendProblem = (request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply => {
   const error = refusalOf(thrown);
+  request.refusal = error;
   if (error.status >= 500) {
     const { url: route = 'unmatched' } = request.routeOptions;
     request.log.error({ err: error.cause ?? thrown, route, request_id: request.id }, error.message);
@@ -59,6 +61,7 @@ export const refusalOf = (thrown: unknown): AppError => {
       cause: thrown,
       ...(known.fault ? bodyFault(known.fault) : {}),
     });
+  if (isPassing(thrown)) return databaseGone(thrown);
   const code = codesByStatus[statusOf(thrown)];
   if (code) return new AppError(code, `${errorKinds[code].title}.`, { cause: thrown });
   return new AppError(
@@ -69,6 +72,13 @@ export const refusalOf = (thrown: unknown): AppError => {
     },
   );
 };
+
+/** Also when it is full, or all connections were busy for too long. A write may have happened: its key tells. */
+const databaseGone = (cause: unknown): AppError =>
+  new AppError('unavailable', 'The database is not available. Repeat the request with the same key.', {
+    cause,
+    retryAfterS: 1,
+  });
 
 type Refusal = { code: ErrorCode; text: string; fault?: string };
 

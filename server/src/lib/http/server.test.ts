@@ -95,7 +95,8 @@ describe('answers', () => {
     for (const given of ['a b', '4242424242424242', 'order-4242-4242-4242-4242'])
       expect(await idFor(given)).toMatch(/^req_/);
     expect(JSON.stringify(server.lines)).toContain('abc-1.2_3');
-    expect(JSON.stringify(server.lines)).not.toMatch(/4242/);
+    // Twice, since a random trace id may have it once.
+    expect(JSON.stringify(server.lines)).not.toMatch(/4242-?4242/);
   });
 
   test('the trace of the caller is kept and answered, a malformed one is replaced', async () => {

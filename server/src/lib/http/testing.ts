@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { pino } from 'pino';
 import { systemClock } from '../clock.ts';
 import { createMetrics } from '../metrics.ts';
-import { buildServer, type App, type ServerSettings } from './server.ts';
+import { buildServer, type App, type ServerOptions, type ServerSettings } from './server.ts';
 
 /** A log that keeps its lines, to see what a server writes. */
 export const memoryLog = () => {
@@ -21,6 +21,8 @@ export const testSettings = (changes: Partial<ServerSettings['server']> = {}): S
     requestTimeoutMs: 10_000,
     headersTimeoutMs: 5_000,
     keepAliveTimeoutMs: 5_000,
+    connectionsMax: 10_000,
+    requestsMax: 512,
     shutdownGraceMs: 5_000,
     tls: { enabled: false, minVersion: '1.3' },
     cors: { allowedOrigins: ['https://shop.example'], allowCredentials: true },
@@ -32,10 +34,12 @@ export const testSettings = (changes: Partial<ServerSettings['server']> = {}): S
 export const testServer = async (
   mount: (app: App) => void | Promise<void>,
   changes: Partial<ServerSettings['server']> = {},
+  options: Partial<ServerOptions> = {},
 ) => {
   const { log, lines } = memoryLog();
   const metrics = createMetrics({ process: false });
-  const app = buildServer({ config: testSettings(changes), log, clock: systemClock, metrics, name: 'test' });
+  const config = testSettings(changes);
+  const app = buildServer({ config, log, clock: systemClock, metrics, name: 'test', ...options });
   await mount(app);
   await app.listen({ host: '127.0.0.1', port: 0 });
   const port = portOf(app);

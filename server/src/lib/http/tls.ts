@@ -1,6 +1,4 @@
 import { readFileSync } from 'node:fs';
-import type { Server } from 'node:http';
-import { Server as SecureServer } from 'node:https';
 import type { SecureContextOptions } from 'node:tls';
 
 export type TlsSettings = {
@@ -15,11 +13,25 @@ export type TlsSettings = {
  * @throws Error when a file is not configured or cannot be read; start-up validation names the setting before
  */
 export const secureOptions = (tls: TlsSettings): SecureContextOptions => {
-  if (tls.certFile === undefined || tls.keyFile === undefined)
+  const { certFile, keyFile } = tlsFiles(tls);
+  return secureOptionsOf({ cert: readFileSync(certFile), key: readFileSync(keyFile) }, tls);
+};
+
+/** The configured files. @throws Error when one is not configured */
+export const tlsFiles = ({ certFile, keyFile }: TlsSettings): { certFile: string; keyFile: string } => {
+  if (certFile === undefined || keyFile === undefined)
     throw new Error('TLS needs a certificate and a key file');
+  return { certFile, keyFile };
+};
+
+/** As `secureOptions`, of a certificate and key that were read already. */
+export const secureOptionsOf = (
+  { cert, key }: { cert: Buffer; key: Buffer },
+  tls: Pick<TlsSettings, 'minVersion'>,
+): SecureContextOptions => {
   return {
-    cert: readFileSync(tls.certFile),
-    key: readFileSync(tls.keyFile),
+    cert,
+    key,
     minVersion: tls.minVersion === '1.2' ? 'TLSv1.2' : 'TLSv1.3',
     maxVersion: 'TLSv1.3',
     ciphers: [
@@ -32,9 +44,4 @@ export const secureOptions = (tls: TlsSettings): SecureContextOptions => {
       'ECDHE-RSA-AES128-GCM-SHA256',
     ].join(':'),
   };
-};
-
-/** Takes up a renewed certificate without closing a connection: new handshakes get it, old connections stay. */
-export const reloadCertificate = (server: Server, tls: TlsSettings): void => {
-  if (server instanceof SecureServer) server.setSecureContext(secureOptions(tls));
 };

@@ -1,9 +1,11 @@
 import { errorKinds, type ErrorCode } from '../errors.ts';
+import { dryRunHeader, previewBody } from '../http/dry-run.ts';
 import { problemBody, vendorHeader, writeHeaders } from '../http/schemas.ts';
 import { problemExample, type Operation } from './errors.ts';
 import { plain } from './example.ts';
 
-const { $id: _, ...problem } = plain(problemBody);
+const { $id: _problem, ...problem } = plain(problemBody);
+const { $id: _preview, ...preview } = plain(previewBody);
 
 const header = (
   description: string,
@@ -23,7 +25,7 @@ const parameter = (name: string, described: object) => {
 
 /** What operations refer to: the shape and an example of every error, header fields and ways to authenticate. */
 export const components = {
-  schemas: { Problem: problem },
+  schemas: { Problem: problem, Preview: preview },
   examples: Object.fromEntries(
     // The table has these codes and no others.
     (Object.keys(errorKinds) as ErrorCode[]).map((code) => [
@@ -33,6 +35,7 @@ export const components = {
   ),
   parameters: {
     IdempotencyKey: parameter('Idempotency-Key', writeHeaders.properties['Idempotency-Key']),
+    DryRun: parameter('Dry-Run', dryRunHeader['Dry-Run']),
     FlorinVendor: parameter('Florin-Vendor', vendorHeader['Florin-Vendor']),
   },
   headers: {
@@ -59,6 +62,7 @@ export const components = {
       minimum: 0,
       maximum: 86_400,
     }),
+    'Dry-Run': header('`true` when nothing was changed, because the request asked for it.', 'true'),
     'Idempotent-Replayed': header(
       '`true` when this is the stored answer to an earlier request with the same key.',
       'true',

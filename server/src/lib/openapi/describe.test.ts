@@ -53,6 +53,7 @@ describe('the document', () => {
   test('shows every error of an operation with an example', () => {
     const statuses = Object.keys(plain(at('paths /api/v1/payments post responses')));
     expect(statuses).toEqual([
+      '200',
       '201',
       '400',
       '401',
@@ -114,6 +115,7 @@ describe('the document', () => {
     };
     expect(names('paths /api/v1/payments post parameters')).toEqual([
       '#/components/parameters/IdempotencyKey',
+      '#/components/parameters/DryRun',
       '#/components/parameters/FlorinVendor',
     ]);
     expect(names('paths /api/v1/payments get parameters')).toEqual([

@@ -5,7 +5,7 @@ import { absentBodyIsEmpty } from '../http/body.ts';
 import { codesOf, type Operation } from './errors.ts';
 import { components, securityOf } from './components.ts';
 import { exampleOf, plain, spellOut, type PlainSchema } from './example.ts';
-import { responsesFor, successHeaders } from './responses.ts';
+import { responsesFor, successHeaders, withPreview } from './responses.ts';
 
 export type Description = {
   /** The public address, `https://api.example.com`. */
@@ -79,6 +79,7 @@ const introduction = `Payments with a double-entry ledger behind them.
 
 - **Authenticate** with an API key, with client id and secret, or with an access token.
 - **Retry safely**: send an \`Idempotency-Key\` with every write; the same key gives the same answer.
+- **Try first**: \`Dry-Run: true\` on a write answers what it would do, and changes nothing.
 - **Amounts** are decimal strings in major units with an ISO 4217 currency; answers also carry \`amount_minor\`.
 - **Errors** are \`application/problem+json\` (RFC 9457); every code is explained at [/docs/errors](/docs/errors).
 - **Lists** give \`has_more\` and \`next_cursor\`; send the cursor back as \`cursor\`.`;
@@ -89,6 +90,7 @@ type Described = {
   config?: {
     requires?: Operation['requires'];
     platformOnly?: boolean;
+    dryRun?: 'preview' | 'ignored';
     errors?: readonly ErrorCode[];
     probe?: boolean;
   };
@@ -100,6 +102,7 @@ const operationOf = (schema: FastifySchema, route: Described): Operation => ({
   errors: route.config?.errors ?? [],
   probe: route.config?.probe ?? false,
   writes: !['GET', 'HEAD'].includes(String(route.method)),
+  previews: route.config?.dryRun === 'preview',
   // Fastify checks an absent body as null.
   bodyOptional: [route.preValidation].flat().includes(absentBodyIsEmpty) || takesNull(schema.body),
 });
@@ -120,7 +123,7 @@ const complete = (described: PlainSchema, operation: Operation): void => {
   if (operation.bodyOptional && 'requestBody' in described)
     plain(described['requestBody'])['required'] = false;
   exemplify(described['requestBody']);
-  const succeeded = plain(described['responses']);
+  const succeeded = withPreview(plain(described['responses']), operation);
   for (const response of Object.values(succeeded).map(plain)) {
     exemplify(response);
     response['headers'] = { ...plain(response['headers']), ...successHeaders(operation) };
@@ -147,6 +150,7 @@ const parametersOf = (described: PlainSchema, operation: Operation): unknown[] =
     ...(authenticated && operation.writes && !named.has('idempotency-key')
       ? [{ $ref: '#/components/parameters/IdempotencyKey' }]
       : []),
+    ...(operation.previews ? [{ $ref: '#/components/parameters/DryRun' }] : []),
     ...(authenticated && !named.has('florin-vendor')
       ? [{ $ref: '#/components/parameters/FlorinVendor' }]
       : []),

@@ -9,6 +9,8 @@ export type Operation = {
   errors: readonly ErrorCode[];
   probe: boolean;
   writes: boolean;
+  /** Whether `Dry-Run: true` answers what it would do. */
+  previews: boolean;
   /** Whether a request without a body is as good as one with an empty one. */
   bodyOptional: boolean;
 };
@@ -28,7 +30,7 @@ export const codesOf = (operation: Operation): ErrorCode[] => {
         'unavailable',
       ],
     ],
-    [!operation.probe, ['rate_limited']],
+    [!operation.probe, ['rate_limited', 'overloaded']],
     // Also where no body is expected: one that is sent is read.
     [operation.writes, ['unsupported_media_type', 'body_too_large']],
     [authenticated, ['authentication_required', 'invalid_credentials', 'invalid_token', 'invalid_api_key']],
@@ -37,7 +39,7 @@ export const codesOf = (operation: Operation): ErrorCode[] => {
     [authenticated, ['insufficient_permissions', 'vendor_required', 'upstream_timeout']],
     [
       authenticated && operation.writes,
-      ['idempotency_key_required', 'idempotency_key_reused', 'request_in_flight', 'overloaded'],
+      ['idempotency_key_required', 'idempotency_key_reused', 'request_in_flight'],
     ],
   ];
   const codes = general.flatMap(([applies, some]) => (applies ? some : []));

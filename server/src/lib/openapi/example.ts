@@ -47,6 +47,7 @@ export const spellOut = (schema: unknown): void => {
   if (Array.isArray(schema)) return schema.forEach(spellOut);
   const keywords = plain(schema);
   delete keywords['x-expected'];
+  delete keywords['x-secret'];
   if (keywords['type'] === undefined && isTextList(keywords['enum'])) keywords['type'] = 'string';
   if (keywords['type'] === 'integer') keywords['format'] ??= 'int32';
   for (const part of Object.values(keywords)) spellOut(part);

@@ -22,6 +22,7 @@ export const remedies: Readonly<Record<ErrorCode, string>> = {
     'Use a new `Idempotency-Key` for a new request; repeat a request only with equal body and path.',
   request_in_flight: 'Wait for `Retry-After` seconds and repeat the request with the same `Idempotency-Key`.',
   invalid_state: 'Read the object; its `status` decides what can be done with it.',
+  not_sealed: 'Wait for `Retry-After` seconds; heads of the journal are signed once a second.',
   already_exists: 'Use the object that exists, or choose another name.',
   limit_reached: 'Remove what is not needed any more, or ask the operator for a higher limit.',
   insufficient_funds: 'Wait until the balance has grown, or choose a smaller amount.',

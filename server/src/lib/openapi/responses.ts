@@ -1,7 +1,8 @@
 import { errorKinds, type ErrorCode } from '../errors.ts';
 import { problemMediaType } from '../http/problem.ts';
 import type { Operation } from './errors.ts';
-import { plain, type PlainSchema } from './example.ts';
+import { previewBody } from '../http/dry-run.ts';
+import { exampleOf, plain, type PlainSchema } from './example.ts';
 
 const refs = (kind: 'headers' | 'examples', names: readonly string[]) =>
   Object.fromEntries(names.map((name) => [name, { $ref: `#/components/${kind}/${name}` }]));
@@ -15,6 +16,27 @@ export const successHeaders = (operation: Operation): PlainSchema => ({
   ...(operation.probe ? {} : refs('headers', limits)),
   ...(operation.writes && operation.requires !== 'public' ? refs('headers', ['Idempotent-Replayed']) : {}),
 });
+
+/**
+ * The successes of an operation, with that of a dry run. It refers to one shared schema, because a preview's `result` is
+ * described by the operation's other successes.
+ */
+export const withPreview = (succeeded: PlainSchema, { previews }: Operation): PlainSchema => {
+  if (!previews) return succeeded;
+  const preview = plain({ $ref: '#/components/schemas/Preview' });
+  const real = plain(succeeded['200']);
+  const schema = plain(plain(plain(real['content'])['application/json'])['schema']);
+  const media =
+    '200' in succeeded
+      ? { schema: { oneOf: [schema, preview] }, example: exampleOf(schema) }
+      : { schema: preview, example: exampleOf(plain(previewBody)) };
+  const description =
+    '200' in succeeded
+      ? 'Done. With `Dry-Run: true`: what would be done.'
+      : 'With `Dry-Run: true`: what would be done.';
+  const headers = { ...plain(real['headers']), ...refs('headers', ['Dry-Run']) };
+  return { ...succeeded, 200: { ...real, description, headers, content: { 'application/json': media } } };
+};
 
 /**
  * The responses of these error codes, one a status, each code with its example. A status that the route describes

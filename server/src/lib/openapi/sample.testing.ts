@@ -53,7 +53,7 @@ export const sampleApi = async (app: App): Promise<void> => {
   app.post(
     '/api/v1/payments',
     {
-      config: { requires: 'developer', errors: ['insufficient_funds'] },
+      config: { requires: 'developer', dryRun: 'preview', errors: ['insufficient_funds'] },
       schema: {
         operationId: 'createPayment',
         tags,
@@ -95,7 +95,7 @@ export const sampleApi = async (app: App): Promise<void> => {
   app.delete(
     '/api/v1/payments/:id',
     {
-      config: { requires: 'admin' },
+      config: { requires: 'admin', dryRun: 'preview' },
       schema: {
         operationId: 'deletePayment',
         tags,
@@ -109,7 +109,7 @@ export const sampleApi = async (app: App): Promise<void> => {
   app.post(
     '/api/v1/payments/:id/capture',
     {
-      config: { requires: 'developer' },
+      config: { requires: 'developer', dryRun: 'preview' },
       preValidation: absentBodyIsEmpty,
       schema: {
         operationId: 'capturePayment',
@@ -125,7 +125,7 @@ export const sampleApi = async (app: App): Promise<void> => {
   app.post(
     '/api/v1/tokens',
     {
-      config: { requires: 'developer' },
+      config: { requires: 'developer', dryRun: 'ignored' },
       schema: {
         operationId: 'createToken',
         tags,

@@ -7,6 +7,12 @@ export type ConnectorResult =
   | { outcome: 'declined'; failureCode: FailureCode }
   | { outcome: 'unknown' };
 
+/**
+ * What a backend says about an earlier call. `absent`: it never heard of it. A call may still be on its way, so that is
+ * believed only when it is said again some time later.
+ */
+export type ConnectorStatus = ConnectorResult | { outcome: 'absent' };
+
 /** One call to a backend about one payment. */
 export type ConnectorCall = {
   /** Our reference: the backend does one thing for it, however often it is asked. */
@@ -30,6 +36,6 @@ export type Connector = {
   capture(call: ConnectorCall): Promise<ConnectorResult>;
   cancel(call: ConnectorCall): Promise<ConnectorResult>;
   refund(call: ConnectorCall): Promise<ConnectorResult>;
-  /** What became of an operation, for one whose answer never came. */
-  status(call: ConnectorCall & { kind: OperationKind }): Promise<ConnectorResult>;
+  /** What became of an operation whose answer never came. Only asks: it must not make the backend do anything. */
+  status(call: ConnectorCall & { kind: OperationKind }): Promise<ConnectorStatus>;
 };

@@ -1,14 +1,22 @@
 import { setTimeout as wait } from 'node:timers/promises';
 import { invalidField } from '../../lib/errors.ts';
 import type { FailureCode } from '../schema.ts';
-import type { Connector, ConnectorCall, ConnectorResult, OperationKind } from './connector.ts';
+import type {
+  Connector,
+  ConnectorCall,
+  ConnectorResult,
+  ConnectorStatus,
+  OperationKind,
+} from './connector.ts';
 
 type Step =
   | 'approve'
   | 'approve_slowly'
   | 'approve_twice'
-  | 'hang_after_charging'
-  | 'hang_before_charging'
+  | 'hang_then_approve'
+  | 'hang_then_decline'
+  | 'hang_unreceived'
+  | 'hang_for_ever'
   | FailureCode;
 type Case = { says: string; steps: Partial<Record<OperationKind, Step>> };
 
@@ -34,15 +42,31 @@ export const sandboxCases: Readonly<Record<string, Case>> = {
   refund_declined: { says: 'Charges, then declines refunds.', steps: { refund: 'backend_error' } },
   timeout_after_charging: {
     says: 'Charges and never answers. Asked later, it says it charged.',
-    steps: { authorise: 'hang_after_charging' },
+    steps: { authorise: 'hang_then_approve' },
   },
   timeout_before_charging: {
-    says: 'Never answers and never charges. Asked later, it says so.',
-    steps: { authorise: 'hang_before_charging' },
+    says: 'Never answers and never charges. Asked later, it never heard of the payment: `not_received`.',
+    steps: { authorise: 'hang_unreceived' },
+  },
+  timeout_declined: {
+    says: 'Never answers. Asked later, it says it declined.',
+    steps: { authorise: 'hang_then_decline' },
+  },
+  timeout_for_ever: {
+    says: 'Never answers. Asked later, it does not know either: the payment stays `unknown`.',
+    steps: { authorise: 'hang_for_ever' },
+  },
+  capture_timeout: {
+    says: 'Authorises; a capture happens but is never answered.',
+    steps: { capture: 'hang_then_approve' },
+  },
+  cancel_timeout: {
+    says: 'Authorises; a cancellation happens but is never answered.',
+    steps: { cancel: 'hang_then_approve' },
   },
   refund_timeout: {
     says: 'Charges; a refund happens but is never answered.',
-    steps: { refund: 'hang_after_charging' },
+    steps: { refund: 'hang_then_approve' },
   },
   duplicate_answer: {
     says: 'Approves and delivers its answer twice.',
@@ -66,7 +90,7 @@ export const sandbox: Connector = {
   capture: (call) => perform('capture', call),
   cancel: (call) => perform('cancel', call),
   refund: (call) => perform('refund', call),
-  status: async ({ kind, ...call }) => truth(stepOf(kind, call), call),
+  status: async ({ kind, ...call }) => hindsight(stepOf(kind, call), call),
 };
 
 const slowMs = 2_000;
@@ -74,8 +98,9 @@ const slowMs = 2_000;
 const perform = async (kind: OperationKind, call: ConnectorCall): Promise<ConnectorResult> => {
   const step = stepOf(kind, call);
   if (step === 'approve_slowly') await wait(slowMs, undefined, { signal: call.signal });
-  if (step === 'hang_after_charging' || step === 'hang_before_charging') return silence(call.signal);
-  return { ...truth(step, call), ...(step === 'approve_twice' && { repeated: true }) };
+  if (step.startsWith('hang_')) return silence(call.signal);
+  const result = truth(step, call);
+  return step === 'approve_twice' && result.outcome === 'approved' ? { ...result, repeated: true } : result;
 };
 
 /** Ends when the caller's patience does. */
@@ -86,15 +111,21 @@ const silence = (signal: AbortSignal): Promise<ConnectorResult> =>
     else signal.addEventListener('abort', giveUp, { once: true });
   });
 
+const hindsight = (step: Step, call: ConnectorCall): ConnectorStatus =>
+  step === 'hang_unreceived' ? { outcome: 'absent' } : truth(step, call);
+
 const truth = (step: Step, call: ConnectorCall): ConnectorResult => {
   switch (step) {
     case 'approve':
     case 'approve_slowly':
     case 'approve_twice':
-    case 'hang_after_charging':
+    case 'hang_then_approve':
       return { outcome: 'approved', backendReference: `sandbox_${call.operationId}` };
-    case 'hang_before_charging':
-      return { outcome: 'declined', failureCode: 'backend_error' };
+    case 'hang_then_decline':
+      return { outcome: 'declined', failureCode: 'do_not_honor' };
+    case 'hang_unreceived':
+    case 'hang_for_ever':
+      return { outcome: 'unknown' };
     default:
       return { outcome: 'declined', failureCode: step };
   }

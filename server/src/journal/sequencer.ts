@@ -1,0 +1,265 @@
+import { setImmediate } from 'node:timers/promises';
+import { sql } from 'kysely';
+import type { Clock } from '../lib/clock.ts';
+import { openDatabase, type ConnectionOptions, type Db } from '../lib/database.ts';
+import { repeat, type Job } from '../lib/jobs.ts';
+import type { Log } from '../lib/log.ts';
+import type { Metrics } from '../lib/metrics.ts';
+import { findNewestHead, insertHead, publishKeys, type StoredHead } from './heads.ts';
+import type { Edge, Node } from './merkle.ts';
+import { sequencerMetrics, type SequencerMetrics } from './sequencer-metrics.ts';
+import { openSigner, type KeyStore, type Signer } from './signing.ts';
+import { entryLeaf, readEdge } from './tree.ts';
+import { forEachWaiting, sealWaiting, type WaitingEntry } from './waiting.ts';
+
+type Options = {
+  connection: ConnectionOptions;
+  secrets: KeyStore;
+  clock: Clock;
+  log: Log;
+  metrics: Pick<Metrics, 'registry'>;
+  /** How often to look for new entries while there are none. */
+  pollMs?: number;
+  /** The time between two signed heads, at least. */
+  headIntervalMs?: number;
+  /** How often to try to take over from another process. */
+  standbyMs?: number;
+};
+
+const defaults = { pollMs: 100, headIntervalMs: 1_000, standbyMs: 1_000 };
+
+/** So many entries are a millisecond of hashing, after which others of this process get their turn. */
+const sealMax = 500;
+/** More waiting entries than this are read through a cursor. */
+const lookMax = 5_000;
+/** How long a signing key is used before it is read again: how fast a new one is taken up. */
+const signerAgeMs = 30_000;
+
+/**
+ * Gives every committed journal entry its position, appends it to the Merkle tree and signs heads of it. One process does, the
+ * one that holds the lock; the others wait to take over. Writers of entries neither wait for it nor tell it anything.
+ */
+export const sequencerJob = (options: Options): Job => ({
+  name: 'sequencer',
+  run: (signal) => run({ ...defaults, ...options }, signal),
+});
+
+type Settings = Options & typeof defaults;
+
+const run = async (settings: Settings, signal: AbortSignal): Promise<void> => {
+  const { log, connection } = settings;
+  const metrics = sequencerMetrics(settings.metrics.registry);
+  await using database = openDatabase({
+    connection: { ...connection, statementTimeoutMs: undefined },
+    poolMax: 1,
+    applicationName: 'florin-sequencer',
+  });
+  // One connection for all: as long as it lives the lock is held, and when it is lost nothing more is written.
+  await database.db.connection().execute(async (session) => {
+    await prepare(session);
+    if (!(await waitForLock(session, signal, settings.standbyMs))) return;
+    try {
+      const sequencer = await takeOver(session, settings, metrics);
+      log.info({ position: sequencer.edge.size.toString() }, 'This process orders the journal now');
+      await repeat(signal, settings.pollMs, () => advance(sequencer));
+      await signHead(sequencer, 'now');
+    } finally {
+      metrics.leader.set(0);
+    }
+  });
+};
+
+/**
+ * The session as the sequencer needs it. A few new rows are looked up, whatever old statistics of a growing table say; and
+ * the server notices within seconds when the machine of the sequencer is gone, which frees the lock.
+ */
+const prepare = async (session: Db): Promise<void> => {
+  const settings = {
+    enable_seqscan: 'off',
+    enable_hashjoin: 'off',
+    enable_mergejoin: 'off',
+    jit: 'off',
+    tcp_keepalives_idle: '5',
+    tcp_keepalives_interval: '2',
+    tcp_keepalives_count: '3',
+  };
+  for (const [name, value] of Object.entries(settings))
+    await sql`select set_config(${name}, ${value}, false)`.execute(session);
+};
+
+/** Held by the session of the one sequencer of a database. */
+const lockKey = sql`hashtext('florin.journal'), hashtext('sequencer')`;
+
+/** True once the lock is ours, false when it is time to stop. Asking again and again keeps no snapshot open, as waiting would. */
+const waitForLock = async (session: Db, signal: AbortSignal, standbyMs: number): Promise<boolean> => {
+  const got = new AbortController();
+  await repeat(AbortSignal.any([signal, got.signal]), standbyMs, async () => {
+    const { rows } = await sql<{ taken: boolean }>`select pg_try_advisory_lock(${lockKey}) as taken`.execute(
+      session,
+    );
+    if (rows[0]?.taken) got.abort();
+    return 'idle';
+  });
+  return got.signal.aborted;
+};
+
+/** What the sequencer knows: everything else is in the database. */
+type Sequencer = {
+  settings: Settings;
+  session: Db;
+  metrics: SequencerMetrics;
+  edge: Edge;
+  /** What the last look saw, all of it sealed. */
+  snapshot: string;
+  cluster: bigint;
+  head: StoredHead | undefined;
+  signer: { signer: Signer; readAt: Date } | undefined;
+  complainedAt: Date | undefined;
+};
+
+/** Goes on where the last sequencer stopped. @throws Error when the log is not what was signed: nothing is added to it then */
+const takeOver = async (session: Db, settings: Settings, metrics: SequencerMetrics): Promise<Sequencer> => {
+  const { rows } = await sql<{ size: bigint; cluster: bigint }>`
+    select coalesce((select max(position) + 1 from journal.positions), 0) as size, system_identifier as cluster
+    from pg_control_system()
+  `.execute(session);
+  const { size, cluster } = rows[0] ?? { size: 0n, cluster: 0n };
+  const head = await findNewestHead(session);
+  await assertWhole(session, size, head);
+  const sequencer: Sequencer = {
+    settings,
+    session,
+    metrics,
+    edge: await readEdge(session, size),
+    snapshot: '',
+    cluster,
+    head,
+    signer: undefined,
+    complainedAt: undefined,
+  };
+  metrics.leader.set(1);
+  metrics.position.set(Number(size));
+  const since = head?.cluster === cluster ? head.snapshot : undefined;
+  await sealAll(sequencer, since);
+  await signHead(sequencer, 'now');
+  return sequencer;
+};
+
+/** No head is signed over a log that an earlier one contradicts. */
+const assertWhole = async (session: Db, size: bigint, head: StoredHead | undefined): Promise<void> => {
+  if (head === undefined) return;
+  const advice = 'Nothing is added to it. Run: florin audit verify';
+  if (head.size > size)
+    throw new Error(
+      `The journal was cut off: head ${head.number} is over ${head.size} positions, ${size} are left. ${advice}`,
+    );
+  if (!(await readEdge(session, head.size)).root().equals(head.root))
+    throw new Error(
+      `The journal was rewritten: head ${head.number} is not the root of its first ${head.size} positions. ${advice}`,
+    );
+};
+
+/** One look for new entries: those that are there get their positions, with the nodes that they complete. */
+const advance = async (sequencer: Sequencer): Promise<'more' | 'idle'> => {
+  const { session, metrics, edge, snapshot: since } = sequencer;
+  const sealed = await session.transaction().execute(async (tx) => {
+    const found = await sealWaiting(tx, { since, start: edge.size, limit: lookMax });
+    await insertNodes(tx, await grow(edge, found.leaves));
+    return found;
+  });
+  showLag(sequencer, sealed.oldest, sealed.waiting);
+  const isBehind = sealed.waiting > sealed.leaves.length;
+  if (isBehind) await sealAll(sequencer, since);
+  else sequencer.snapshot = sealed.snapshot;
+  metrics.position.set(Number(edge.size));
+  await signHead(sequencer, 'when due');
+  return isBehind ? 'more' : 'idle';
+};
+
+/** Appends leaves, with a pause for others of this process after every millisecond or so of hashing. */
+const grow = async (edge: Edge, leaves: readonly Buffer[]): Promise<Node[]> => {
+  const nodes: Node[] = [];
+  for (const [at, leaf] of leaves.entries()) {
+    if (at % sealMax === sealMax - 1) await setImmediate();
+    nodes.push(...edge.append(leaf));
+  }
+  return nodes;
+};
+
+const insertNodes = async (db: Db, nodes: readonly Node[]): Promise<void> => {
+  if (nodes.length === 0) return;
+  await sql`
+    insert into journal.nodes (level, index, hash)
+    select * from unnest(${nodes.map(({ level }) => level)}::smallint[], ${nodes.map(({ index }) => index)}::bigint[],
+                         ${nodes.map(({ hash }) => hash)}::bytea[])
+  `.execute(db);
+};
+
+const sealAll = async (sequencer: Sequencer, since: string | undefined): Promise<void> => {
+  sequencer.snapshot = await forEachWaiting(sequencer.session, since, sealMax, async (page, left) => {
+    showLag(sequencer, page[0]?.timestamp, page.length + left);
+    await seal(sequencer, page);
+    sequencer.metrics.position.set(Number(sequencer.edge.size));
+  });
+};
+
+const showLag = ({ metrics, settings }: Sequencer, oldest: Date | undefined, waiting: number): void => {
+  metrics.lagEntries.set(waiting);
+  const ageMs = oldest ? settings.clock.now().getTime() - oldest.getTime() : 0;
+  metrics.lagSeconds.set(Math.max(0, ageMs) / 1_000);
+};
+
+/** Gives entries the next positions. Should a second sequencer ever be at work, the primary keys refuse one of the two. */
+const seal = async ({ session, edge }: Sequencer, entries: readonly WaitingEntry[]): Promise<void> => {
+  const start = edge.size;
+  const leaves = entries.map(({ hash }, at) => entryLeaf(start + BigInt(at), hash));
+  const nodes = await grow(edge, leaves);
+  await session.transaction().execute(async (tx) => {
+    await sql`
+      insert into journal.positions (position, tenant_id, entry_id, leaf)
+      select ${start}::bigint + e.ordinal - 1, e.tenant_id, e.id, e.leaf
+      from unnest(${entries.map((entry) => entry.tenant_id)}::integer[], ${entries.map(({ id }) => id)}::uuid[],
+                  ${leaves}::bytea[]) with ordinality as e(tenant_id, id, leaf, ordinal)
+    `.execute(tx);
+    await insertNodes(tx, nodes);
+  });
+};
+
+/** Signs what was sealed since the last head, if anything was. */
+const signHead = async (sequencer: Sequencer, when: 'now' | 'when due'): Promise<void> => {
+  const { settings, session, edge, head, snapshot, cluster } = sequencer;
+  const now = settings.clock.now();
+  if (edge.size === (head?.size ?? 0n)) return;
+  if (when === 'when due' && head && now.getTime() - head.timestamp.getTime() < settings.headIntervalMs)
+    return;
+  const signer = await signerFor(sequencer, now);
+  if (!signer) return;
+  // A clock that went back must not make the log do so.
+  const timestamp = head && head.timestamp > now ? head.timestamp : now;
+  const next = { number: (head?.number ?? 0n) + 1n, size: edge.size, root: edge.root(), timestamp };
+  const signed = { ...next, signatures: signer.sign(next), snapshot, cluster };
+  await insertHead(session, signed);
+  sequencer.head = signed;
+  sequencer.metrics.heads.inc();
+};
+
+/** The signer, read anew now and then. Without one entries get their positions all the same, and wait for a head. */
+const signerFor = async (sequencer: Sequencer, now: Date): Promise<Signer | undefined> => {
+  const { settings, session, signer: known } = sequencer;
+  if (known && now.getTime() - known.readAt.getTime() < signerAgeMs) return known.signer;
+  try {
+    const signer = await openSigner(settings.secrets);
+    await publishKeys(session, signer, now);
+    if (known?.signer.keys[0]?.id !== signer.keys[0]?.id)
+      settings.log.info({ key: signer.keys[0]?.id }, 'Heads of the journal are signed with this key');
+    sequencer.signer = { signer, readAt: now };
+    return signer;
+  } catch (err) {
+    const { complainedAt } = sequencer;
+    if (!complainedAt || now.getTime() - complainedAt.getTime() >= signerAgeMs) {
+      sequencer.complainedAt = now;
+      settings.log.error({ err }, 'Heads of the journal can not be signed');
+    }
+    return known?.signer;
+  }
+};

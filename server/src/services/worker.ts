@@ -1,0 +1,150 @@
+import { sql } from 'kysely';
+import { internalApi } from '../access/remote.ts';
+import type { ServiceTokens } from '../access/service-token.ts';
+import { sequencerJob } from '../journal/sequencer.ts';
+import type { Clock } from '../lib/clock.ts';
+import type { Config } from '../lib/config/config.ts';
+import { openDatabase, type ConnectionOptions, type Db } from '../lib/database.ts';
+import type { Drain } from '../lib/http/drain.ts';
+import { buildServer, serving, type App, type ServerSettings } from '../lib/http/server.ts';
+import { startJobs, type Job, type RunningJobs } from '../lib/jobs.ts';
+import { moduleLog, type Log } from '../lib/log.ts';
+import type { Observers } from '../lib/observers.ts';
+import type { Connector } from '../payments/connectors/connector.ts';
+import type { PaymentsModule } from '../payments/module.ts';
+import type { OperationState } from '../payments/operation-store.ts';
+import { resolve } from '../payments/operations.ts';
+import { resolverJob, type Resolver } from '../payments/resolver.ts';
+import type { SecretSource } from '../secrets/source.ts';
+import { healthRoutes, type Probes } from './health.ts';
+import { plainMetricsRoutes } from './metrics.ts';
+import { openConnectors } from './payments.ts';
+
+type Settle = Resolver['settle'];
+
+/** What the jobs of a worker work with. */
+export type WorkerParts = Observers & {
+  db: Db;
+  /** For a job that needs a connection of its own: locks of a session, LISTEN. */
+  connection: ConnectionOptions;
+  secrets: SecretSource;
+  connectors: ReadonlyMap<string, Connector>;
+  connectorTimeoutMs: number;
+  /** Writes money, in `sapi`: `localSettle` or `remoteSettle`. */
+  settle: Settle;
+  clock: Clock;
+  log: Log;
+};
+
+type ResolverParts = Omit<WorkerParts, 'connection' | 'secrets'>;
+
+/** Everything a worker does: a new job is one line here. Several workers may run them side by side. */
+const workerJobs = (parts: WorkerParts): readonly Job[] => [
+  sequencerJob({ ...parts, log: moduleLog(parts.log, 'sequencer') }),
+  resolverJob(resolverOf(parts)),
+];
+
+/** The resolver of a worker; what it does is told by its metrics and its log. */
+export const resolverOf = ({ metrics, log, ...parts }: ResolverParts): Resolver => ({
+  ...parts,
+  log: moduleLog(log, 'resolver'),
+  onAsked: (result) => metrics.messages.inc({ kind: 'resolve', result }),
+  onMeasured: ({ count, oldestAgeS }) => {
+    metrics.unresolvedOperations.set(count);
+    metrics.unresolvedAge.set(oldestAgeS);
+  },
+});
+
+/** Runs the jobs until they are stopped. */
+export const startWorker = (parts: WorkerParts, { graceMs }: { graceMs: number }): RunningJobs => {
+  const { log, clock, metrics, reports } = parts;
+  return startJobs(workerJobs(parts), {
+    log: moduleLog(log, 'worker'),
+    clock,
+    graceMs,
+    onFailure: (job, error) => {
+      metrics.jobFailures.inc({ job });
+      reports?.report(error, { job });
+    },
+  });
+};
+
+/** In one process with the core. */
+export const localSettle =
+  (payments: PaymentsModule): Settle =>
+  (key, result) =>
+    resolve(payments, { actor: 'system:worker', requestId: undefined }, key, result);
+
+/** How long sapi may take to write a settlement: longer than it waits for a lock. */
+const settleTimeoutMs = 20_000;
+
+/** From a process of its own: sapi's internal API. */
+export const remoteSettle = (parts: { sapiUrl: string; serviceTokens: ServiceTokens }): Settle => {
+  const ask = internalApi(
+    { ...parts, service: 'worker' },
+    { timeoutMs: settleTimeoutMs, unavailable: 'sapi could not settle the operation.' },
+  );
+  return async ({ tenantId, id }, result) => {
+    const answer = await ask<{ state: OperationState }>('POST', `/operations/${id}/settle`, {
+      tenantId,
+      result,
+    });
+    return answer.state;
+  };
+};
+
+type Options = Observers & {
+  config: Pick<Config, 'database' | 'payments'> & {
+    server: Pick<Config['server'], 'sapiUrl' | 'shutdownGraceMs'>;
+  };
+  connection: ConnectionOptions;
+  secrets: SecretSource;
+  serviceTokens: ServiceTokens;
+  clock: Clock;
+  log: Log;
+};
+
+/** A worker in a process of its own, running; it reads the database, and lets sapi write money. */
+export const openWorker = (options: Options): { ping(): Promise<unknown>; close(): Promise<void> } => {
+  const { config, connection, serviceTokens, log, metrics } = options;
+  const { sapiUrl, shutdownGraceMs } = config.server;
+  const databaseLog = moduleLog(log, 'database');
+  const database = openDatabase({
+    connection,
+    poolMax: config.database.poolMax,
+    applicationName: 'florin-worker',
+    onConnectionLost: (err) => databaseLog.warn({ err }, 'A database connection was lost'),
+  });
+  metrics.watchPool('worker', database.pool);
+  const { db } = database;
+  const parts = {
+    ...options,
+    db,
+    connectors: openConnectors(),
+    connectorTimeoutMs: config.payments.connectorTimeoutMs,
+    settle: remoteSettle({ sapiUrl, serviceTokens }),
+  };
+  const jobs = startWorker(parts, { graceMs: shutdownGraceMs });
+  const close = async (): Promise<void> => {
+    await jobs.stop();
+    await database.close();
+  };
+  return { ping: () => sql`select 1`.execute(db), close };
+};
+
+type ServerParts = Observers & {
+  config: ServerSettings;
+  log: Log;
+  clock: Clock;
+  probes: Probes;
+  drain?: Drain;
+};
+
+/** What a worker answers: health and metrics, in plain HTTP on the internal network, and nothing else. */
+export const buildWorker = (parts: ServerParts): App => {
+  const { config, metrics } = parts;
+  const app = buildServer({ ...serving(parts), config, name: 'worker', tls: false });
+  app.register(healthRoutes(parts));
+  app.register(plainMetricsRoutes({ metrics }));
+  return app;
+};

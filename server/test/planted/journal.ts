@@ -1,0 +1,121 @@
+import type { Bug } from './bug.ts';
+
+const sequencerTests = ['server/src/journal/sequencer.test.ts'];
+const merkleTests = ['server/src/journal/merkle.test.ts'];
+const verifyTests = ['server/src/journal/verify.test.ts'];
+
+/** The log: complete, in one order, sealed and signed. */
+export const journalBugs: readonly Bug[] = [
+  {
+    name: 'version-not-raised',
+    breaks: 'A change of a payment keeps its version, so that nobody can tell the two apart.',
+    file: 'server/src/payments/effects.ts',
+    find: 'return { ...payment, ...changes, state, version: payment.version + 1 };',
+    replace: 'return { ...payment, ...changes, state, version: Math.max(1, payment.version) };',
+    caughtBy: ['server/src/payments/payments.test.ts'],
+  },
+  {
+    name: 'refusal-journalled',
+    breaks: 'The journal tells of a payment that was refused.',
+    file: 'server/functions/payments/create_batch.sql',
+    find: 'entry_transfers, hashes, entry_times, skipped);',
+    replace: 'entry_transfers, hashes, entry_times, repeated);',
+    caughtBy: ['server/src/payments/writer.test.ts'],
+    filter: 'duplicates, replays',
+  },
+  {
+    name: 'entry-outside-transaction',
+    breaks: 'The journal tells of a change that was rolled back.',
+    file: 'server/src/customers/customers.ts',
+    find: `await record(tx, context, 'customer.updated', customer)`,
+    replace: `await record(db, context, 'customer.updated', customer)`,
+    caughtBy: ['server/test/races.test.ts'],
+    filter: 'on one process equal keys,',
+  },
+  {
+    name: 'transfer-not-hashed',
+    breaks: 'Money that was moved by hand later is not found by the hash of its journal entry.',
+    file: 'server/src/journal/entry.ts',
+    find: 'transfer: entry.transfer ? transferJson(entry.transfer) : null,',
+    replace: 'transfer: null,',
+    caughtBy: ['server/src/payments/verify.test.ts'],
+  },
+  {
+    name: 'late-committer-skipped',
+    breaks: 'An entry whose transaction commits late never gets its position.',
+    file: 'server/src/journal/waiting.ts',
+    find: 'e.xid = any(array(select pg_snapshot_xip(${sql.lit(since)}::pg_snapshot)))',
+    replace: 'false',
+    caughtBy: sequencerTests,
+    filter: 'who commits late',
+  },
+  {
+    name: 'versions-disordered',
+    breaks: 'A later version of an object stands before an earlier one in the log.',
+    file: 'server/src/journal/waiting.ts',
+    find: 'partition by case when e.object_version is null then e.id else e.object_id end',
+    replace: 'partition by e.id',
+    caughtBy: sequencerTests,
+    filter: 'keep their order',
+  },
+  {
+    name: 'two-sequencers',
+    breaks: 'Two processes order the journal at once.',
+    file: 'server/src/journal/sequencer.ts',
+    find: 'if (rows[0]?.taken) got.abort();',
+    replace: 'if (rows[0]) got.abort();',
+    caughtBy: sequencerTests,
+    filter: 'the others go on asking',
+  },
+  {
+    name: 'rewritten-log-continued',
+    breaks: 'Heads are signed over a log that earlier heads contradict.',
+    file: 'server/src/journal/sequencer.ts',
+    find: 'await assertWhole(session, size, head);',
+    replace: '',
+    caughtBy: sequencerTests,
+    filter: 'adds nothing to a log',
+  },
+  {
+    name: 'leaf-without-prefix',
+    breaks:
+      'A node of the tree can be passed off as a leaf (RFC 9162, 2.1.1): a proof of an entry that never was.',
+    file: 'server/src/journal/merkle.ts',
+    find: 'sha256(Buffer.concat([leafPrefix, data]))',
+    replace: 'sha256(data)',
+    caughtBy: merkleTests,
+  },
+  {
+    name: 'leaf-without-position',
+    breaks: 'Two positions that change places are not noticed.',
+    file: 'server/src/journal/tree.ts',
+    find: 'data.writeBigUInt64BE(position);',
+    replace: 'data.writeBigUInt64BE(position & 0n);',
+    caughtBy: verifyTests,
+  },
+  {
+    name: 'head-unsigned',
+    breaks: 'Heads bear no signature: whoever writes the database writes its past.',
+    file: 'server/src/journal/sequencer.ts',
+    find: 'signatures: signer.sign(next)',
+    replace: 'signatures: []',
+    caughtBy: sequencerTests,
+    filter: 'heads are signed',
+  },
+  {
+    name: 'signature-unchecked',
+    breaks: 'A head that names the right key passes, whoever signed it.',
+    file: 'server/src/journal/signing.ts',
+    find: `key_id === id && verify(null, Buffer.from(headText(head)), key, Buffer.from(signature, 'base64')),`,
+    replace: `key_id === id && key.type === 'public' && signature !== '',`,
+    caughtBy: verifyTests,
+  },
+  {
+    name: 'time-unsigned',
+    breaks: 'A head can be given another date.',
+    file: 'server/src/journal/signing.ts',
+    find: '\\ntime ${timestamp.toISOString()}\\n`',
+    replace: '\\n${timestamp.getTime() && ""}`',
+    caughtBy: verifyTests,
+  },
+];
