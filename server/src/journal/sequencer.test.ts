@@ -20,6 +20,7 @@ import {
   writeEntries,
 } from './testing.ts';
 import { consistencyProof, entryLeaf, inclusionProof, readEdge } from './tree.ts';
+import { sealWaiting } from './waiting.ts';
 
 const open = async (): Promise<TestDatabase> => {
   const database = await testDatabase();
@@ -108,7 +109,7 @@ describe('positions', () => {
 
   test('an object’s versions keep their order, also when the later one’s transaction began earlier', async () => {
     const database = await open();
-    const id = newId('payment');
+    const id = newId('vendor');
     const earlier = await openTransaction(database.db);
     await appendEntries(earlier, [testEntry()]); // takes its transaction number
     await appendEntries(database.db, [testEntry({ id, version: 1 })]);
@@ -117,6 +118,28 @@ describe('positions', () => {
     await sealAll(database);
     const versions = (await expectWhole(database.db)).filter(({ object_id }) => object_id === toUuid(id));
     expect(versions.map(({ object_version }) => object_version)).toEqual([1, 2]);
+  });
+
+  test('one look keeps the order of commits and of versions, however ids and transactions are numbered', async () => {
+    const database = await open();
+    const { rows } = await sql<{ since: string }>`select pg_current_snapshot()::text as since`.execute(
+      database.db,
+    );
+    const id = newId('vendor');
+    // Made first, so that their ids are the smallest; committed last.
+    const [second, last] = [testEntry({ id, version: 2 }), testEntry()];
+    const older = await openTransaction(database.db);
+    await appendEntries(older, [testEntry()]);
+    const first = testEntry({ id, version: 1 });
+    await appendEntries(database.db, [first]);
+    await appendEntries(older, [second]);
+    await older.commit().execute();
+    await appendEntries(database.db, [last]);
+    await sealWaiting(database.db, { since: rows[0]?.since ?? '', start: 0n, limit: 100 });
+    const ids = (await expectWhole(database.db)).map((position) => position.id);
+    expect(ids.slice(1)).toEqual([first, second, last].map((entry) => toUuid(entry.id)));
+    const again = await sealWaiting(database.db, { since: rows[0]?.since ?? '', start: 4n, limit: 100 });
+    expect(again).toMatchObject({ leaves: [], waiting: 0, oldest: undefined });
   });
 
   test('race: many writers, some slow to commit, some rolling back: everybody once, in the order of commits', async () => {

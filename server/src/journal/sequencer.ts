@@ -59,7 +59,7 @@ const run = async (settings: Settings, signal: AbortSignal): Promise<void> => {
     await prepare(session);
     if (!(await waitForLock(session, signal, settings.standbyMs))) return;
     try {
-      const sequencer = await takeOver(session, settings, metrics);
+      const sequencer = await takeOver(session, settings, metrics, signal);
       log.info({ position: sequencer.edge.size.toString() }, 'This process orders the journal now');
       await repeat(signal, settings.pollMs, () => advance(sequencer));
       await signHead(sequencer, 'now');
@@ -106,6 +106,7 @@ const waitForLock = async (session: Db, signal: AbortSignal, standbyMs: number):
 /** What the sequencer knows: everything else is in the database. */
 type Sequencer = {
   settings: Settings;
+  signal: AbortSignal;
   session: Db;
   metrics: SequencerMetrics;
   edge: Edge;
@@ -118,7 +119,12 @@ type Sequencer = {
 };
 
 /** Goes on where the last sequencer stopped. @throws Error when the log is not what was signed: nothing is added to it then */
-const takeOver = async (session: Db, settings: Settings, metrics: SequencerMetrics): Promise<Sequencer> => {
+const takeOver = async (
+  session: Db,
+  settings: Settings,
+  metrics: SequencerMetrics,
+  signal: AbortSignal,
+): Promise<Sequencer> => {
   const { rows } = await sql<{ size: bigint; cluster: bigint }>`
     select coalesce((select max(position) + 1 from journal.positions), 0) as size, system_identifier as cluster
     from pg_control_system()
@@ -128,6 +134,7 @@ const takeOver = async (session: Db, settings: Settings, metrics: SequencerMetri
   await assertWhole(session, size, head);
   const sequencer: Sequencer = {
     settings,
+    signal,
     session,
     metrics,
     edge: await readEdge(session, size),
@@ -197,6 +204,8 @@ const insertNodes = async (db: Db, nodes: readonly Node[]): Promise<void> => {
 
 const sealAll = async (sequencer: Sequencer, since: string | undefined): Promise<void> => {
   sequencer.snapshot = await forEachWaiting(sequencer.session, since, sealMax, async (page, left) => {
+    // A backlog may take minutes: it is left to the next sequencer.
+    sequencer.signal.throwIfAborted();
     showLag(sequencer, page[0]?.timestamp, page.length + left);
     await seal(sequencer, page);
     sequencer.metrics.position.set(Number(sequencer.edge.size));

@@ -94,12 +94,12 @@ export const journalContext = (tenantId = 1): Context => ({
 
 /** An entry of an object that changes for the first time, unless told otherwise. */
 export const testEntry = (
-  object: { tenantId?: number; id?: Id<'payment'>; version?: number } = {},
+  object: { tenantId?: number; id?: Id<'vendor'>; version?: number } = {},
 ): JournalEntry => {
-  const { tenantId = 1, id = newId('payment'), version = 1 } = object;
+  const { tenantId = 1, id = newId('vendor'), version = 1 } = object;
   return makeEntry(journalContext(tenantId), {
-    kind: 'payment.succeeded',
-    object: { type: 'payment', id, version },
+    kind: 'vendor.updated',
+    object: { type: 'vendor', id, version },
     snapshot: { id, version },
   });
 };

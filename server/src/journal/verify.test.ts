@@ -86,7 +86,7 @@ describe('verify', () => {
       const found = await foundAfter(
         run(`update journal.entries set actor = 'client:someone' where id = ${uuid(11)}`),
       );
-      expect(found).toContain(`${log.ids[11]} (payment.succeeded): it or its transfer was changed`);
+      expect(found).toContain(`${log.ids[11]} (vendor.updated): it or its transfer was changed`);
     });
 
     test('an entry that was altered with its hash', async () => {
@@ -107,7 +107,7 @@ describe('verify', () => {
         await appendEntries(tx, [forged]);
         await sql`update journal.entries set xid = '3' where id = ${toUuid(forged.id)}`.execute(tx);
       });
-      expect(found).toContain(`${forged.id}: payment.succeeded has no position`);
+      expect(found).toContain(`${forged.id}: vendor.updated has no position`);
     });
 
     test('an entry that was inserted with its position', async () => {
@@ -146,7 +146,7 @@ describe('verify', () => {
     test('a position that was removed, and the entry that had it', async () => {
       const found = await foundAfter(run('delete from journal.positions where position = 20'));
       expect(found).toContain(`position 20 is missing; the next one is 21, ${log.ids[21]}`);
-      expect(found).toContain(`${log.ids[20]}: payment.succeeded has no position`);
+      expect(found).toContain(`${log.ids[20]}: vendor.updated has no position`);
     });
 
     test('the last positions, removed with their entries', async () => {

@@ -1,5 +1,6 @@
 import { sql } from 'kysely';
 import { canonicalJson, type Json, type JsonObject } from '../lib/canonical.ts';
+import type { Mode } from '../lib/caller.ts';
 import type { Db } from '../lib/database.ts';
 import { firstDifference, type Finding } from '../lib/finding.ts';
 import { fromUuid } from '../lib/ids.ts';
@@ -11,59 +12,77 @@ const pageSize = 1_000;
 
 /** Holds every column of payments and refunds against the snapshot of the journal entry of their version. */
 export const rowsMatchSnapshots = async (db: Db): Promise<Finding[]> => [
-  await rowsMatch<PaymentRow>(db, 'payments', (row) => paymentSnapshot(paymentOf(row))),
-  await rowsMatch<RefundRow & { payment: unknown }>(db, 'refunds', (row) => {
-    // `to_jsonb` of a payment: what a refund shows of it are texts.
-    const payment = row.payment as { mode: 'test' | 'live'; currency: string };
-    return refundSnapshot(payment, refundOf(row));
-  }),
+  await rowsMatch('payments', (after) => readPayments(db, after)),
+  await rowsMatch('refunds', (after) => readRefunds(db, after)),
 ];
 
-type Key = { tenant_id: number; id: string };
+/** The primary key that a page comes after. */
+type Key = { tenant_id: number; payment_id?: string; id: string };
 
-const rowsMatch = async <Row extends Key>(
-  db: Db,
+/** A row, what its journal entry shows, and what it shows now. */
+type Shown = { key: Key; name: string; snapshot: JsonObject | null; show(): JsonObject };
+
+const rowsMatch = async (
   table: 'payments' | 'refunds',
-  show: (row: Row) => JsonObject,
+  read: (after: Key) => Promise<Shown[]>,
 ): Promise<Finding> => {
   const check = `${table} are in every column what the journal shows of them`;
   let looked = 0;
   let after: Key = { tenant_id: -1, id: '00000000-0000-0000-0000-000000000000' };
-  const payment =
-    table === 'refunds'
-      ? sql`(select to_jsonb(p) from payments.payments p where p.tenant_id = t.tenant_id and p.id = t.payment_id)`
-      : sql`null::jsonb`;
   for (;;) {
-    const { rows } = await sql<Row & { snapshot: JsonObject | null }>`
-      select t.*, ${payment} as payment, e.snapshot
-      from payments.${sql.raw(table)} t
-      left join journal.entries e on e.object_id = t.id and e.object_version = t.version
-      where (t.tenant_id, t.id) > (${after.tenant_id}, ${after.id}::uuid)
-      order by t.tenant_id, t.id limit ${pageSize}
-    `.execute(db);
-    for (const row of rows) {
-      const difference = differenceIn(row, show);
-      const id = fromUuid(table === 'payments' ? 'payment' : 'refund', row.id);
-      if (difference) return { check, looked, difference: `${id}: ${difference}` };
+    const page = await read(after);
+    for (const row of page) {
+      const difference = differenceIn(row);
+      if (difference) return { check, looked, difference: `${row.name}: ${difference}` };
       looked += 1;
     }
-    const last = rows.at(-1);
-    if (!last || rows.length < pageSize) return { check, looked, difference: undefined };
-    after = last;
+    const last = page.at(-1);
+    if (!last || page.length < pageSize) return { check, looked, difference: undefined };
+    after = last.key;
   }
 };
 
+const readPayments = async (db: Db, after: Key): Promise<Shown[]> => {
+  const { rows } = await sql<PaymentRow & { snapshot: JsonObject | null }>`
+    select t.*, e.snapshot
+    from payments.payments t
+    left join journal.entries e on e.object_id = t.id and e.object_version = t.version
+    where (t.tenant_id, t.id) > (${after.tenant_id}, ${after.id}::uuid)
+    order by t.tenant_id, t.id limit ${pageSize}
+  `.execute(db);
+  return rows.map((row) => ({
+    key: row,
+    name: fromUuid('payment', row.id),
+    snapshot: row.snapshot,
+    show: () => paymentSnapshot(paymentOf(row)),
+  }));
+};
+
+const readRefunds = async (db: Db, after: Key): Promise<Shown[]> => {
+  const { rows } = await sql<RefundRow & { mode: Mode; currency: string; snapshot: JsonObject | null }>`
+    select t.*, p.mode, p.currency, e.snapshot
+    from payments.refunds t
+    left join payments.payments p on p.tenant_id = t.tenant_id and p.id = t.payment_id
+    left join journal.entries e on e.object_id = t.id and e.object_version = t.version
+    where (t.tenant_id, t.payment_id, t.id) > (${after.tenant_id}, ${after.payment_id ?? after.id}::uuid, ${after.id}::uuid)
+    order by t.tenant_id, t.payment_id, t.id limit ${pageSize}
+  `.execute(db);
+  return rows.map((row) => ({
+    key: row,
+    name: fromUuid('refund', row.id),
+    snapshot: row.snapshot,
+    show: () => refundSnapshot(row, refundOf(row)),
+  }));
+};
+
 /** Members that the snapshot has not, because the release that made it did not, are left out. */
-const differenceIn = <Row extends Key>(
-  row: Row & { snapshot: JsonObject | null },
-  show: (row: Row) => JsonObject,
-): string | undefined => {
+const differenceIn = ({ snapshot, show }: Shown): string | undefined => {
   // A version without an entry is found by the comparison of versions.
-  if (row.snapshot === null) return undefined;
+  if (snapshot === null) return undefined;
   try {
-    const shown = show(row);
+    const shown = show();
     const [name, value] =
-      Object.entries(row.snapshot).find(([each, was]) => text(shown[each]) !== text(was)) ?? [];
+      Object.entries(snapshot).find(([each, was]) => text(shown[each]) !== text(was)) ?? [];
     return name && `${name} is ${text(shown[name])}, its journal says ${text(value)}`;
   } catch (error) {
     // What no writer makes, such as an unknown currency, can't be shown.

@@ -56,7 +56,7 @@ export const startClients = ({ url, vendors, seed, clients, pauseMs }: Options):
       const name = answer ? nameOf(call, answer) : 'no answer';
       tally.answers.set(name, (tally.answers.get(name) ?? 0) + 1);
       if (answer && isFinal(call, answer)) return answer;
-      await wait(name === '409 request_in_flight' ? 200 : 60 + Math.min(attempt, 10) * 40);
+      await wait(name === '409 request_in_flight' ? 200 : 60 + Math.min(attempt, 10) * 60);
     }
     throw new Error(`${call.operation} with key ${call.key} was never answered`);
   };

@@ -50,7 +50,12 @@ export const crash = async (options: Options): Promise<Report> => {
     await killAll(world, options, report, faults);
     options.say('No more kills: waiting for the last answers');
     await finish(world, faults);
-    report.differences = [...faults, ...world.clients.faults, ...(await compare(world))];
+    report.differences = [
+      ...faults,
+      ...world.clients.faults,
+      ...bugsIn(world.clients),
+      ...(await compare(world)),
+    ];
   } finally {
     for (const service of [world.worker, world.eapi, world.sapi]) await service.stop();
     await world.postgres.stop();
@@ -138,7 +143,10 @@ const strike = async (world: World, kill: Kill, report: Report): Promise<void> =
   // While PostgreSQL recovers it has no connections, and is struck as a whole.
   const pid = { itself: () => undefined, postmaster: postgres.pid, backend: postgres.backendPid }[whom]();
   const isServer = whom !== 'itself' && (pid === undefined || whom === 'postmaster');
-  const patience = Promise.all([clients.answered(stepPatience, answerPatienceMs), wait(stepPatienceMs)]);
+  const patience = Promise.all([
+    clients.answered(stepPatience, answerPatienceMs),
+    wait(stepPatienceMs, undefined, { ref: false }),
+  ]);
   const at = { step, occurrence, pid: isServer ? postgres.pid() : pid };
   const isHit = await comingTo(world, step).killAt(at, patience);
   report.steps[step][isHit ? (whom === 'itself' ? 'hit' : 'hitPostgres') : 'missed'] += 1;
@@ -177,15 +185,19 @@ const sampleMax = 400;
 
 const finish = async (world: World, faults: string[]): Promise<void> => {
   const { clients, worker } = world;
-  const asking = (async () => {
+  const ask = async (): Promise<void> => {
     await clients.finish();
     await worker.stop();
     faults.push(...(await resolveAll(world.postgres.connectionAs('florin_service'), world.resolver)));
     const every = Math.ceil(clients.calls.length / sampleMax);
     await clients.askAgain(clients.calls.filter((call, index) => isUnknown(call) || index % every === 0));
-    return true;
-  })();
-  if (!(await Promise.race([asking, wait(finishPatienceMs, false)]))) {
+  };
+  const asking = ask().then(
+    () => 'done' as const,
+    (error: unknown) => void faults.push(String(error)),
+  );
+  const patience = wait(finishPatienceMs, undefined, { ref: false });
+  if ((await Promise.race([asking, patience])) !== 'done') {
     clients.abandon();
     const open = clients.calls.filter(({ answers }) => answers.length === 0).map(({ key }) => key);
     faults.push(`${open.length} writes were never answered: ${open.slice(0, 5).join(', ')} …`);
@@ -195,6 +207,12 @@ const finish = async (world: World, faults: string[]): Promise<void> => {
 };
 
 const isUnknown = ({ answers }: Call): boolean => answers.at(-1)?.status === 202;
+
+/** A request that a kill cut off is answered 503, or not at all: 500 is for what nobody thought of. */
+const bugsIn = ({ tally }: Clients): string[] => {
+  const count = tally.answers.get('500 internal_error') ?? 0;
+  return count === 0 ? [] : [`${count} requests were answered 500 internal_error`];
+};
 
 const compare = async ({ postgres, clients }: World): Promise<string[]> => {
   const connection = { ...postgres.connectionAs('florin_service'), statementTimeoutMs: undefined };

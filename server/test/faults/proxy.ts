@@ -70,6 +70,8 @@ export const startProxy = async (target: Shared['target']): Promise<Proxy> => {
   };
 };
 
+const flush: Message = { type: 'H', bytes: Buffer.from('H\0\0\0\x04', 'latin1') };
+
 /** A request that PostgreSQL answers with one ReadyForQuery; `lost` when its answer is not to arrive. */
 type Asked = { lost: Armed | undefined; answer: Buffer[]; failed: boolean };
 
@@ -79,6 +81,15 @@ const relay = (client: Socket, database: Socket, shared: Shared): void => {
   let isInBatch = false;
   let storesAnswer = false;
   let before = Promise.resolve();
+  /** A batch that is being written, and will not be committed. */
+  let uncommitted: Armed | undefined;
+
+  /** Lets PostgreSQL do what it was told and answer that, which without a Flush it does with the commit that Sync asks for. */
+  const withhold = (armed: Armed): void => {
+    shared.armed.delete(armed.cut.at);
+    uncommitted = armed;
+    forward(flush);
+  };
 
   const lose = ({ cut: { how, at }, fired }: Armed): void => {
     shared.armed.delete(at);
@@ -91,10 +102,12 @@ const relay = (client: Socket, database: Socket, shared: Shared): void => {
   const forward = ({ type, bytes }: Message): void => {
     const heldMs = type === 'S' || type === 'Q' ? shared.delayMs : 0;
     if (heldMs > 0) shared.seen.slowed += 1;
-    before = before.then(async () => {
-      if (heldMs > 0) await wait(heldMs);
-      if (!isSilent && database.writable) database.write(bytes);
-    });
+    before = sendAfter(before, heldMs, bytes);
+  };
+  const sendAfter = async (earlier: Promise<void>, heldMs: number, bytes: Buffer): Promise<void> => {
+    await earlier;
+    if (heldMs > 0) await wait(heldMs);
+    if (!isSilent && database.writable) database.write(bytes);
   };
 
   /** Whether the message is what a cut waits for. A line that falls silent breaks before anything of a batch has arrived. */
@@ -113,10 +126,10 @@ const relay = (client: Socket, database: Socket, shared: Shared): void => {
   };
 
   const fromClient = splitter('client', (message) => {
-    if (isSilent) return;
+    if (isSilent || uncommitted) return;
     follow(message);
     const lost = [...shared.armed.values()].find(({ cut }) => isAt(message, cut));
-    if (lost?.cut.lost === 'request') return lose(lost);
+    if (lost?.cut.lost === 'request') return message.type === 'S' ? withhold(lost) : lose(lost);
     if (message.type === 'S' || message.type === 'Q') asked.push({ lost, answer: [], failed: false });
     forward(message);
   });
@@ -129,6 +142,7 @@ const relay = (client: Socket, database: Socket, shared: Shared): void => {
       shared.seen.states.set(state, (shared.seen.states.get(state) ?? 0) + 1);
     }
     const [current] = asked;
+    if (!current && uncommitted && (type === 'C' || type === 'E')) return lose(uncommitted);
     if (type === 'Z') asked.shift();
     // Another connection may have lost its own meanwhile.
     if (!current?.lost || shared.armed.get(current.lost.cut.at) !== current.lost) {

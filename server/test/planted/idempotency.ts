@@ -54,7 +54,7 @@ export const idempotencyBugs: readonly Bug[] = [
     find: 'if (!(await storeAnswer(tx, keyed, made))) throw new KeyTaken();',
     replace: 'if (!(await storeAnswer(db, keyed, made))) throw new KeyTaken();',
     caughtBy: raceTests,
-    filter: 'on one process equal keys,',
+    filter: 'on one process equal keys, POST /payments with a new customer',
   },
   {
     name: 'repeated-key-unnoticed',

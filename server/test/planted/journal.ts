@@ -30,7 +30,7 @@ export const journalBugs: readonly Bug[] = [
     find: `await record(tx, context, 'customer.updated', customer)`,
     replace: `await record(db, context, 'customer.updated', customer)`,
     caughtBy: ['server/test/races.test.ts'],
-    filter: 'on one process equal keys,',
+    filter: 'on one process equal keys, PATCH /customers/:id',
   },
   {
     name: 'transfer-not-hashed',

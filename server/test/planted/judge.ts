@@ -41,6 +41,7 @@ export const proveGreen = async (
   const runs: SuiteRun[] = [];
   for (const part of parts)
     if (part.files.length > 0) runs.push(await runSuite(folder, { ...options, ...part }));
+  signal.throwIfAborted();
   const tests = runs.flatMap((run) => run.tests);
   const faults = [
     ...runs.flatMap(({ fault }) => fault ?? []),

@@ -63,6 +63,7 @@ const main = async (signal: AbortSignal): Promise<number> => {
     }
   };
   await Promise.all(trees.map(work));
+  signal.throwIfAborted();
   const judged = bugs.flatMap((bug) => verdicts.find((verdict) => verdict.bug === bug) ?? []);
   say(`\n${tableText(judged)}\n`);
   if (values.json !== undefined)
@@ -73,7 +74,8 @@ const main = async (signal: AbortSignal): Promise<number> => {
 };
 
 const stopping = new AbortController();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => stopping.abort());
+for (const signal of ['SIGINT', 'SIGTERM'] as const)
+  process.once(signal, () => stopping.abort(new Error('Stopped.')));
 
 process.exitCode = await main(stopping.signal).catch((error: unknown) => {
   process.stderr.write(`${error instanceof Error ? error.message : String(error)}\n`);

@@ -137,7 +137,8 @@ const openLines = (
       opened = () => {
         if (idle.length === connectionsMax) resolve();
       };
-      while (count < connectionsMax) open().send('GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n', 0);
+      for (let index = 0; index < connectionsMax; index += 1)
+        open().send('GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\n', 0);
       await promise;
       isOpening = false;
     },

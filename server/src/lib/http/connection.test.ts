@@ -165,6 +165,20 @@ test('a request that was refused before its body came gets no second answer', as
   expect(late).toContain('percent-encoded');
 });
 
+test('a connection that sends requests without waiting is closed after sixteen, and no further one is looked at', async () => {
+  const before = server.lines.length;
+  const answer = await send('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(1_000));
+  expect(answer.match(/HTTP\/1\.1 200/g)).toHaveLength(16);
+  expect(answer.match(/^connection: close\r$/gim)).toHaveLength(1);
+  expect(server.lines.slice(before)).toHaveLength(16);
+});
+
+test('a connection that says nothing is closed in time, without a word', async () => {
+  const before = server.lines.length;
+  expect(await send('')).toBe('');
+  expect(server.lines).toHaveLength(before);
+});
+
 test('pipelined requests are all answered, in order', async () => {
   const socket = connect(server.port, '127.0.0.1');
   const one = 'GET / HTTP/1.1\r\nhost: a\r\nx-request-id: p%\r\n\r\n';

@@ -46,10 +46,11 @@ export const createBoundedServer = (
     requireHostHeader: false,
     insecureHTTPParser: false,
   };
+  const listener = boundPipelines(handle);
   const server = secure
     ? // Node would give a client two minutes for the handshake.
-      createSecureServer({ ...options, handshakeTimeout: limits.headersTimeoutMs, ...secure }, handle)
-    : createServer(options, handle);
+      createSecureServer({ ...options, handshakeTimeout: limits.headersTimeoutMs, ...secure }, listener)
+    : createServer(options, listener);
   // Node would leave out the fields beyond its count without a word; `headerFault` refuses them instead.
   server.maxHeadersCount = 0;
   server.maxConnections = limits.connectionsMax;
@@ -60,8 +61,30 @@ export const createBoundedServer = (
   });
   server.setTimeout(limits.requestTimeoutMs, closeSilent);
   // An expectation that we do not know may be ignored (RFC 9110, 10.1.1).
-  server.on('checkExpectation', handle);
+  server.on('checkExpectation', listener);
   return server;
+};
+
+/** How many requests of one connection may wait for their answers. */
+const pipelineMax = 16;
+
+/**
+ * Ends a connection with the answer to the last request that it may send without waiting. What came behind it is not
+ * looked at, and the client knows so (RFC 9112, 9.3.2): a kilobyte would hold a dozen requests, and what was read at once
+ * is worked on at once, while nobody else is served.
+ */
+const boundPipelines = (handle: RequestListener): RequestListener => {
+  const waiting = new WeakMap<Socket, number>();
+  return (request, response) => {
+    const { socket } = request;
+    const count = (waiting.get(socket) ?? 0) + 1;
+    if (count > pipelineMax) return;
+    const isLast = count === pipelineMax;
+    waiting.set(socket, isLast ? Infinity : count);
+    if (isLast) response.setHeader('connection', 'close');
+    response.once('close', () => waiting.set(socket, (waiting.get(socket) ?? 1) - 1));
+    handle(request, response);
+  };
 };
 
 /**
@@ -82,13 +105,17 @@ type CurrentAnswer = {
   parser?: { incoming: { complete: boolean } | null } | null;
 };
 
-/** Answers what Node could not read as HTTP: problem+json and a closed connection, or only the close when too late. */
+/**
+ * Answers what Node could not read as HTTP: problem+json and a closed connection. Only closes it when it is too late for
+ * an answer, or when nothing came at all, as from browsers that connect in advance.
+ */
 export const answerUnreadable = (
   { log, clock, onRefused }: { log: Logger; clock: Clock; onRefused?: (code: ErrorCode) => void },
   error: Error,
   socket: Socket,
 ): void => {
-  if (!socket.writable || ('code' in error && error.code === 'ECONNRESET') || answerBegan(socket)) {
+  const isGone = !socket.writable || ('code' in error && error.code === 'ECONNRESET');
+  if (isGone || socket.bytesRead === 0 || answerBegan(socket)) {
     socket.destroy(error);
     return;
   }

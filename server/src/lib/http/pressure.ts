@@ -56,8 +56,8 @@ export const boundRequests = ({ requestsMax, senderOf, isExempt, onRefused }: Op
     };
     leaving.set(response, leave);
     response.once('close', () => {
-      if (response.writableEnded) leave();
-      // The client left, but the work for it goes on: it keeps its place until `answered`.
+      if (response.headersSent) leave();
+      // The client left before its answer, and the work for it goes on: it keeps its place until `answered`.
       else setTimeout(leave, abandonedMs).unref();
     });
   };
@@ -96,8 +96,6 @@ export const boundRequests = ({ requestsMax, senderOf, isExempt, onRefused }: Op
     answered(response: ServerResponse): void {
       if (response.destroyed) leaving.get(response)?.();
     },
-    /** Requests that are worked on. */
-    inProgress: (): number => total,
   };
 };
 
