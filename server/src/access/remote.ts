@@ -1,3 +1,4 @@
+import { holdsCardNumber } from '../lib/cards.ts';
 import { AppError } from '../lib/errors.ts';
 import type { ApiKeyRecord, ClientRecord, Revocations, VendorRecord } from '../vendors/credentials.ts';
 import type { Directory } from './directory.ts';
@@ -26,8 +27,11 @@ export const remoteDirectory = (parts: Parts): Directory => {
 
   return {
     resolveApiKey: (digest) => find<ApiKeyRecord>('/api-keys/resolve', { digest }),
-    findClient: (clientId) => find<ClientRecord>('/clients/find', { clientId }),
-    findVendor: (vendor) => find<VendorRecord>('/vendors/find', { vendor }),
+    // sapi takes no card numbers, so nobody is named like one.
+    findClient: async (clientId) =>
+      holdsCardNumber(clientId) ? undefined : find<ClientRecord>('/clients/find', { clientId }),
+    findVendor: async (vendor) =>
+      holdsCardNumber(vendor) ? undefined : find<VendorRecord>('/vendors/find', { vendor }),
     revocationsSince: (last) =>
       ask<Revocations>('GET', `/revocations${last === undefined ? '' : `?since=${last}`}`),
     recordUsage: async (usage) => void (await ask('POST', '/usage', usage)),

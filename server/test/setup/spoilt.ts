@@ -35,7 +35,7 @@ export const spoil = (schema: PlainSchema, where = ''): Spoilt[] => {
   const validator = Compile(schema);
   const candidates = [
     ...anyTypes.map((json) => bad(where, json, json)),
-    ...deep.map((json) => bad(where, `${json.slice(0, 10)}… ${json.length} characters deep`, json)),
+    ...deep.map((json) => tooDeep(where, json)),
     ...branchesOf(schema).flatMap((branch) => candidatesOf(branch, where)),
   ];
   return candidates.filter(({ certain, json }) => certain || !validator.Check(JSON.parse(json)));
@@ -47,6 +47,12 @@ const bad = (where: string, what: string, json: string, certain = false): Candid
   fields: [where],
   certain,
 });
+
+/** A large body that nests too deep is refused as a whole, before it is parsed (`lib/http/shape.ts`). */
+const tooDeep = (where: string, json: string): Candidate => {
+  const candidate = bad(where, `${json.slice(0, 10)}… ${json.length} characters deep`, json);
+  return json.length > 16_384 ? { ...candidate, fields: [where, 'body'] } : candidate;
+};
 
 const branchesOf = (schema: PlainSchema): PlainSchema[] =>
   Array.isArray(schema['anyOf']) ? schema['anyOf'].flatMap((branch) => branchesOf(plain(branch))) : [schema];
