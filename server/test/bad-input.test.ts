@@ -2,7 +2,6 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../src/lib/clock.ts';
 import { bodyOf, exchange, testServer } from '../src/lib/http/testing.ts';
-import { sealAll } from '../src/journal/testing.ts';
 import { plain } from '../src/lib/openapi/example.ts';
 import { makeDocument } from '../src/services/document.ts';
 import { apiHealthRoutes, healthRoutes } from '../src/services/health.ts';
@@ -18,7 +17,7 @@ import {
 } from '../src/services/testing.ts';
 import { badMoney, badRequests, json, type Bad } from './setup/bad-requests.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
-import { maker, type Good } from './setup/good-requests.ts';
+import { maker, signTwoHeads, type Good } from './setup/good-requests.ts';
 import {
   changedTables,
   operationsOf,
@@ -252,15 +251,6 @@ test('every request that is spoilt here would be accepted as it stands', async (
   }
   expect(refused).toEqual([]);
 });
-
-/** What proofs of the journal are about. */
-const signTwoHeads = async (url: string, database: TestDatabase): Promise<void> => {
-  for (const amount of ['1', '2']) {
-    const payment = { method: 'POST', headers: testKey, json: { amount, currency: 'USD' } };
-    await send(`${url}/api/v1/payments`, payment);
-    await sealAll(database);
-  }
-};
 
 /** Whether a field that a refusal names is the one that is wrong, a part of it, or what it is a part of. */
 const concerns = (wrong: string, named: string): boolean =>

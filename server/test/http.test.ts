@@ -12,7 +12,7 @@ import {
   type TestParts,
 } from '../src/services/testing.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
-import { maker } from './setup/good-requests.ts';
+import { maker, signTwoHeads } from './setup/good-requests.ts';
 import { operationsOf, transmit, type Operation, type Received } from './setup/requests.ts';
 import { words } from './setup/spoilt.ts';
 
@@ -93,6 +93,7 @@ describe.each([
   });
 
   test('HEAD answers as GET does, without the body', async () => {
+    await signTwoHeads(api.url, database);
     const make = maker(api.url);
     for (const operation of operations.filter(({ method }) => method === 'GET')) {
       const url = urlOf(operation) + (await make(operation)).path;

@@ -1,5 +1,7 @@
+import { sealAll } from '../../src/journal/testing.ts';
 import { plain } from '../../src/lib/openapi/example.ts';
 import { send, testClient, testKey } from '../../src/services/testing.ts';
+import type { TestDatabase } from './database.ts';
 import type { Operation, Parameter } from './requests.ts';
 import { objectText, validMembers } from './spoilt.ts';
 
@@ -66,4 +68,13 @@ export const maker = (url: string) => {
     if (members && 'token' in members) members['token'] = JSON.stringify(await issue());
     return { ids, path: pathOf(operation, ids), body: members && objectText(members) };
   };
+};
+
+/** What proofs of the journal are about. */
+export const signTwoHeads = async (url: string, database: TestDatabase): Promise<void> => {
+  for (const amount of ['1', '2']) {
+    const payment = { method: 'POST', headers: testKey, json: { amount, currency: 'USD' } };
+    await send(`${url}/api/v1/payments`, payment);
+    await sealAll(database);
+  }
 };
