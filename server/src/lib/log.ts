@@ -4,6 +4,7 @@ import { prettyFactory } from 'pino-pretty';
 import { systemClock, type Clock } from './clock.ts';
 import type { Level } from './config/kinds.ts';
 import { openLogFile, type LogFile } from './log-file.ts';
+import { openOutput } from './log-output.ts';
 import { redactLine } from './redact.ts';
 
 export type Log = Logger;
@@ -37,7 +38,7 @@ export const createLog = ({ log: settings }: { log: LogSettings }, sinks: Sinks)
     hooks: { streamWrite: redactLine },
   };
   const standard =
-    settings.format === 'pretty' ? readable(destination) : (destination ?? standardOutput(false));
+    settings.format === 'pretty' ? readable(destination) : (destination ?? openOutput(standardOutput));
   if (settings.file === undefined) return withLevels(pino(options, standard), settings.levels);
   const file = openFile(settings.file, settings.filesKept ?? 30, sinks, () => log);
   const both = [standard, file].map((stream) => ({ stream, level: 'trace' as const }));
@@ -64,6 +65,9 @@ export const flushLog = async (log: Log): Promise<void> => {
 };
 
 const fileOf = Symbol('the file of a log');
+
+/** Its file descriptor. */
+const standardOutput = 1;
 
 /** The log of one module, e.g. `moduleLog(log, 'payments')`: names it in every line and keeps to its own level. */
 export const moduleLog = (log: Log, module: string): Log => {
@@ -100,26 +104,9 @@ const openFile = (
   return file;
 };
 
-/** A reader that has left or sleeps, or a full disk behind it, must neither end the process nor fill its memory. */
-const standardOutput = (sync: boolean): DestinationStream => {
-  const output = pino.destination({ dest: 1, sync, maxLength: 16 * 1024 * 1024 });
-  let isFailing = false;
-  output.on('error', () => {
-    isFailing = true;
-  });
-  output.on('write', () => {
-    isFailing = false;
-  });
-  // At the end pino writes what is left, and would try for ever.
-  process.prependListener('exit', () => {
-    if (isFailing) output.destroy();
-  });
-  return output;
-};
-
 /** `2026-11-22 08:30:00 [payments] INFO  message {"field":1}`, in local time. */
 const readable = (destination: DestinationStream | undefined): DestinationStream => {
-  const output = destination ?? standardOutput(true);
+  const output = destination ?? openOutput(standardOutput);
   const format = prettyFactory({
     ...(destination === undefined ? {} : { colorize: false }),
     messageKey: 'message',
