@@ -119,7 +119,10 @@ const commandOf = (target) => {
 
 const run = (node, args) => {
   const path = [dirname(node), join(modules, '.bin'), process.env.PATH ?? ''].join(delimiter);
-  const child = spawn(node, args, { stdio: 'inherit', env: { ...process.env, PATH: path } });
+  // What Node.js compiled, types stripped, is kept: half a second less for every start but the first.
+  const cache = process.env.NODE_COMPILE_CACHE ?? join(modules, '.cache', 'node');
+  const env = { ...process.env, PATH: path, NODE_COMPILE_CACHE: cache };
+  const child = spawn(node, args, { stdio: 'inherit', env });
   passSignals(child);
   child.once('error', (error) => fail(`${node} does not run on this machine: ${error.message}`));
   child.once('exit', (code, signal) => {

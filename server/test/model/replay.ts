@@ -25,18 +25,35 @@ export const replay = (stored: Stored): Replay => {
   const books = new Map<number, Books>();
   const given = new Set<string>();
   for (const [tenantId, terms] of stored.terms) books.set(tenantId, emptyBooks(terms));
-  for (const { changes } of transactions) {
-    for (const change of changes) {
-      const tenant = books.get(change.tenantId);
-      // One fault of an object is enough: what follows from it says nothing new.
-      if (given.has(change.snapshot.id)) continue;
-      const fault = tenant ? faultOf(stored, tenant, change) : 'its tenant does not exist';
-      if (fault === undefined) continue;
-      given.add(change.snapshot.id);
-      faults.push(`${change.snapshot.id} version ${change.version} (${change.kind}): ${fault}`);
-    }
+  for (const change of holdsLate(transactions.flatMap(({ changes }) => changes))) {
+    const tenant = books.get(change.tenantId);
+    // One fault of an object is enough: what follows from it says nothing new.
+    if (given.has(change.snapshot.id)) continue;
+    const fault = tenant ? faultOf(stored, tenant, change) : 'its tenant does not exist';
+    if (fault === undefined) continue;
+    given.add(change.snapshot.id);
+    faults.push(`${change.snapshot.id} version ${change.version} (${change.kind}): ${fault}`);
   }
   return { books, faults: [...faults, ...balanceFaults(stored, books), ...objectFaults(stored, books)] };
+};
+
+/**
+ * The changes, those that only set money aside right before the next one of their payment. Such a change has no entry of the
+ * account, so nothing tells what was posted before it: it may have waited for the account's lock. What it set aside was
+ * there from then on until its end, so it has to be there late as well.
+ */
+const holdsLate = (changes: readonly StoredChange[]): StoredChange[] => {
+  const late: StoredChange[] = [];
+  const waiting = new Map<string, StoredChange>();
+  for (const change of changes) {
+    const payment = String(change.snapshot['payment_id'] ?? change.snapshot.id);
+    const earlier = waiting.get(payment);
+    if (earlier) late.push(earlier);
+    waiting.delete(payment);
+    if (change.type === 'refund' && change.snapshot.status === 'processing') waiting.set(payment, change);
+    else late.push(change);
+  }
+  return [...late, ...waiting.values()];
 };
 
 const faultOf = (stored: Stored, books: Books, change: StoredChange): string | undefined => {
