@@ -39,12 +39,14 @@ begin
     ) a
   )
   select coalesce((select bool_or(a.may_fail) from account a), false),
-         (select p.transfer
-          from posting p left join account a using (account_id)
-          group by p.transfer, a.currency
-          having sum(p.amount) <> 0 or count(*) <> count(distinct p.account_id)
-              or bool_or(p.amount = 0 or a.tenant_id is distinct from tenant_ids[p.transfer])
-          limit 1)
+         coalesce(
+           (select p.transfer
+            from posting p left join account a using (account_id)
+            group by p.transfer, a.currency
+            having sum(p.amount) <> 0 or count(*) <> count(distinct p.account_id)
+                or bool_or(p.amount = 0 or a.tenant_id is distinct from tenant_ids[p.transfer])
+            limit 1),
+           (select i from generate_subscripts(ids, 1) i where i <> all (posting_transfers) limit 1))
   into may_fail, wrong;
   if wrong is not null then
     raise exception 'transfer % does not sum to zero per currency between accounts of its tenant', ids[wrong]
@@ -66,23 +68,16 @@ begin
     from posting p,
          lateral (select version, posted from ledger.accounts where id = p.account_id offset 0) a
     window account as (partition by p.account_id order by p.transfer rows unbounded preceding)
-  ), moved as (
-    update ledger.accounts a
-    set posted = a.posted + m.amount, version = a.version + m.postings
-    from (select account_id, sum(amount) as amount, count(*) as postings from posting group by account_id) m
-    where a.id = m.account_id
   ), transfer as (
     insert into ledger.transfers (id, tenant_id, kind, object_id, account_ids, versions, created_at)
-    select ids[i], tenant_ids[i], kinds[i], object_ids[i], e.account_ids, e.versions, at
-    from generate_subscripts(ids, 1) i
-    left join (select e.transfer, array_agg(e.account_id) as account_ids, array_agg(e.version) as versions
-               from entry e group by e.transfer) e on e.transfer = i
-    where i <> all (skipped)
-    order by i
+    select ids[e.transfer], tenant_ids[e.transfer], kinds[e.transfer], object_ids[e.transfer], e.account_ids, e.versions, at
+    from (select e.transfer, array_agg(e.account_id) as account_ids, array_agg(e.version) as versions
+          from entry e group by e.transfer order by e.transfer) e
   )
   insert into ledger.entries (account_id, version, transfer_id, amount, balance, created_at)
   select e.account_id, e.version, ids[e.transfer], e.amount, e.balance, at
   from entry e;
+  perform ledger.move_balances(posting_transfers, account_ids, amounts, skipped);
 
   return rejected;
 end $$;

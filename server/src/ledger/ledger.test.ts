@@ -169,7 +169,7 @@ describe('transfers', () => {
   test('a transfer without postings is refused by the database', async () => {
     const books = await openBooks();
     await expect(postBatch([{ ...arrive(books, 1n), postings: [] }])).rejects.toMatchObject({
-      code: '23502',
+      code: '23000',
     });
   });
 
