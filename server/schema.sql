@@ -260,10 +260,12 @@ grant select on ledger.transfers to florin_maintenance;
 
 create function ledger.end_hold(ended_id uuid, captured_amount bigint, transfer uuid, at timestamp with time zone) returns void language plpgsql volatile;
 create function ledger.lock_accounts(ids uuid[]) returns void language plpgsql volatile set enable_seqscan=off;
+create function ledger.lock_batch(ids uuid[], tenant_ids integer[], posting_transfers integer[], account_ids uuid[], amounts bigint[]) returns boolean language plpgsql volatile set enable_seqscan=off;
 create function ledger.move_balances(posting_transfers integer[], account_ids uuid[], amounts bigint[], skipped integer[]) returns void language plpgsql volatile set enable_hashjoin=off set enable_material=off set enable_mergejoin=off set enable_seqscan=off;
 create function ledger.open_account(new_id uuid, tenant integer, account_currency text, account_code text, is_non_negative boolean, at timestamp with time zone) returns uuid language plpgsql volatile;
 create function ledger.place_hold(hold_id uuid, tenant integer, object uuid, debit_account uuid, credit_account uuid, held_amount bigint, at timestamp with time zone) returns text language plpgsql volatile;
-create function ledger.post_batch(ids uuid[], tenant_ids integer[], kinds text[], object_ids uuid[], posting_transfers integer[], account_ids uuid[], amounts bigint[], skipped integer[], at timestamp with time zone) returns jsonb language plpgsql volatile set enable_seqscan=off;
+create function ledger.post_batch(ids uuid[], tenant_ids integer[], kinds text[], object_ids uuid[], posting_transfers integer[], account_ids uuid[], amounts bigint[], skipped integer[], at timestamp with time zone) returns jsonb language sql volatile;
+create function ledger.post_locked(ids uuid[], tenant_ids integer[], kinds text[], object_ids uuid[], posting_transfers integer[], account_ids uuid[], amounts bigint[], may_fail boolean, skipped integer[], at timestamp with time zone) returns jsonb language plpgsql volatile set enable_seqscan=off;
 create function ledger.rejections(posting_transfers integer[], account_ids uuid[], amounts bigint[], skipped integer[]) returns jsonb language plpgsql volatile set enable_seqscan=off;
 
 

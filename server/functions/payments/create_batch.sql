@@ -10,7 +10,7 @@ create or replace function payments.create_batch(
   captured_amounts bigint[], fees bigint[], connectors text[], payment_methods text[], payment_references text[],
   descriptions text[], customer_ids uuid[], hold_ids uuid[], failure_codes text[], metadata_texts jsonb[],
   created_times timestamptz[], updated_times timestamptz[],
-  -- ledger.post_batch
+  -- ledger.lock_batch, ledger.post_locked
   transfer_ids uuid[], transfer_tenants integer[], transfer_kinds text[], transfer_objects uuid[],
   posting_transfers integer[], posting_accounts uuid[], posting_amounts bigint[],
   -- journal.append
@@ -22,14 +22,15 @@ create or replace function payments.create_batch(
   refusal_texts jsonb, at timestamptz) returns jsonb
 language plpgsql as $$
 declare
+  may_fail boolean;
   repeated integer[];
   rejected jsonb;
   skipped integer[];
 begin
-  perform ledger.lock_accounts(posting_accounts);
+  may_fail := ledger.lock_batch(transfer_ids, transfer_tenants, posting_transfers, posting_accounts, posting_amounts);
   repeated := journal.claim_keys(tenant_ids, operations, keys, request_hashes, statuses, entry_ids, at);
-  rejected := ledger.post_batch(transfer_ids, transfer_tenants, transfer_kinds, transfer_objects,
-                                posting_transfers, posting_accounts, posting_amounts, repeated, at);
+  rejected := ledger.post_locked(transfer_ids, transfer_tenants, transfer_kinds, transfer_objects,
+                                 posting_transfers, posting_accounts, posting_amounts, may_fail, repeated, at);
   skipped := repeated;
   if rejected <> '{}' then
     skipped := skipped || array(select jsonb_object_keys(rejected)::integer);

@@ -19,7 +19,7 @@ export const moneyBugs: readonly Bug[] = [
     name: 'debits-netted',
     breaks:
       'Credits later in a batch pay for debits earlier in it: only the net movement is held against the balance.',
-    file: 'server/functions/ledger/post_batch.sql',
+    file: 'server/functions/ledger/lock_batch.sql',
     find: 'sum(greatest(-p.amount, 0)) as debits',
     replace: 'sum(-p.amount) as debits',
     caughtBy: ledgerTests,
@@ -43,7 +43,7 @@ export const moneyBugs: readonly Bug[] = [
   {
     name: 'accounts-unlocked',
     breaks: 'Two transactions decide on one balance at once.',
-    file: 'server/functions/ledger/post_batch.sql',
+    file: 'server/functions/ledger/lock_batch.sql',
     find: 'where id = b.account_id offset 0 for no key update',
     replace: 'where id = b.account_id offset 0',
     caughtBy: ledgerTests,
@@ -51,7 +51,7 @@ export const moneyBugs: readonly Bug[] = [
   {
     name: 'transfer-unbalanced',
     breaks: 'A transfer that does not sum to zero is posted: money from nowhere.',
-    file: 'server/functions/ledger/post_batch.sql',
+    file: 'server/functions/ledger/lock_batch.sql',
     find: 'having sum(p.amount) <> 0 or count(*)',
     replace: 'having count(*)',
     caughtBy: ledgerTests,
@@ -59,7 +59,7 @@ export const moneyBugs: readonly Bug[] = [
   {
     name: 'foreign-account-posted',
     breaks: 'A transfer of one tenant moves money of another.',
-    file: 'server/functions/ledger/post_batch.sql',
+    file: 'server/functions/ledger/lock_batch.sql',
     find: ' or a.tenant_id is distinct from tenant_ids[p.transfer])',
     replace: ')',
     caughtBy: ledgerTests,
