@@ -46,7 +46,8 @@ const holdsLate = (changes: readonly StoredChange[]): StoredChange[] => {
   const late: StoredChange[] = [];
   const waiting = new Map<string, StoredChange>();
   for (const change of changes) {
-    const payment = String(change.snapshot['payment_id'] ?? change.snapshot.id);
+    const { payment_id: of, id } = change.snapshot;
+    const payment = typeof of === 'string' ? of : id;
     const earlier = waiting.get(payment);
     if (earlier) late.push(earlier);
     waiting.delete(payment);
