@@ -42,7 +42,7 @@ export const createVendors = async (
   const tokens = accessTokens({ ...auth, jwtSecret: new Secret(auth.jwtSecret) }, systemClock);
   const all: Vendor[] = [];
   for (const subject of await listSubjects(db))
-    all.push({ tenantId: subject.tenant, token: (await tokens.issue(subject)).token });
+    all.push({ tenantId: subject.tenant, token: tokens.issue(subject).token });
   const files = { allFile: join(home, 'tokens'), oneFile: join(home, 'token') };
   const lines = all.map(({ token }) => `${token}\n`);
   await writeFile(files.allFile, lines.join(''), { mode: 0o600 });

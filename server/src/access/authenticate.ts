@@ -85,7 +85,7 @@ export const authenticator = ({ directory, secrets, tokens, clock }: Parts): Aut
   };
 
   const checkToken: Authenticator['checkToken'] = async (token) => {
-    const claims = await tokens.check(token);
+    const claims = tokens.check(token);
     if (!claims) return undefined;
     const client = await findClient(claims.client_id);
     return client?.enabled && client.tenantId === claims.tenant ? { claims, client } : undefined;

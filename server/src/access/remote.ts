@@ -51,7 +51,7 @@ type Limits = {
 export const internalApi =
   ({ sapiUrl, serviceTokens, service }: Parts, limits: Limits) =>
   async <Answer>(method: 'GET' | 'POST', path: string, body?: object): Promise<Answer> => {
-    const token = await serviceTokens.issue({ service, caller: undefined });
+    const token = serviceTokens.issue({ service, caller: undefined });
     const request = {
       method,
       headers: { [serviceTokenHeader]: token, ...(body ? { 'content-type': 'application/json' } : {}) },

@@ -74,7 +74,7 @@ const forwarder =
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
     const forward: RouteHandlerMethod = async (request, reply) => {
-      const token = await tokens.issue({ service: 'eapi', caller: request.caller });
+      const token = tokens.issue({ service: 'eapi', caller: request.caller });
       step('forward.send');
       const { method, body } = request;
       const idempotencyKey = request.headers['idempotency-key'];

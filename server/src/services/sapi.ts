@@ -52,7 +52,7 @@ const trustServices = (app: App, tokens: ServiceTokens): void => {
   app.decorateRequest('callingService', undefined);
   app.addHook('onRequest', async (request) => {
     if (!request.is404 && request.routeOptions.config.requires === 'public') return;
-    const call = await tokens.check(String(request.headers[serviceTokenHeader] ?? ''));
+    const call = tokens.check(String(request.headers[serviceTokenHeader] ?? ''));
     if (!call || isInternal(request) !== (call.caller === undefined)) {
       throw new AppError('authentication_required', 'A service token is required.');
     }

@@ -105,7 +105,7 @@ describe('the resolver', () => {
 
 describe('POST /internal/v1/operations/:id/settle', () => {
   const settle = async (sapiUrl: string, service: string | undefined, json: object): Promise<Answer> => {
-    const token = service && (await tokens.issue({ service, caller: undefined }));
+    const token = service && tokens.issue({ service, caller: undefined });
     return send(`${sapiUrl}/internal/v1/operations/${newId('operation')}/settle`, {
       method: 'POST',
       headers: token ? { [serviceTokenHeader]: token } : {},

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { signingKey } from '../../src/access/jwt.ts';
+import { keyIdOf } from '../../src/access/jwt.ts';
 import { buildSapi } from '../../src/services/sapi.ts';
 import {
   listen,
@@ -53,7 +53,7 @@ describe.each([
     const { body } = await send(`${api.url}/api/v1/authenticate`, { method: 'POST', headers: testClient });
     genuine = {
       secret: auth.jwtSecret.reveal(),
-      header: { alg: 'HS256', typ: 'at+jwt', kid: signingKey(auth.jwtSecret).id },
+      header: { alg: 'HS256', typ: 'at+jwt', kid: keyIdOf(auth.jwtSecret) },
       claims: claimsOf(body['token']),
       required: ['iss', 'exp', 'aud', 'sub', 'client_id', 'iat', 'jti', 'role', 'tenant', 'vendor', 'mode'],
       now,
@@ -124,7 +124,7 @@ describe.each([
 describe('forged service tokens', () => {
   const genuine: Genuine = {
     secret: auth.serviceSecret.reveal(),
-    header: { alg: 'HS256', typ: 'florin-service+jwt', kid: signingKey(auth.serviceSecret).id },
+    header: { alg: 'HS256', typ: 'florin-service+jwt', kid: keyIdOf(auth.serviceSecret) },
     claims: { iss: 'florin', aud: 'florin:services', sub: 'eapi', iat: now, exp: now + 60 },
     required: ['iss', 'exp', 'aud', 'sub', 'iat'],
     now,
