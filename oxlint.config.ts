@@ -7,7 +7,7 @@ const floors = [
   ['ledger', 'vendors', 'customers', 'people'],
   ['access'],
   ['events', 'audit', 'payments', 'credlink', 'vault'],
-  ['webhooks', 'wallets', 'rotation', 'receipts', 'monitoring', 'operations'],
+  ['webhooks', 'reconciliation', 'wallets', 'rotation', 'receipts', 'monitoring', 'operations'],
   ['services'],
   ['cli'],
 ];

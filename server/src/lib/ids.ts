@@ -5,14 +5,17 @@ export const idPrefixes = {
   account: 'acct',
   api_key: 'key',
   customer: 'cus',
+  delivery: 'del',
   hold: 'hold',
   journal_entry: 'evt',
   operation: 'op',
   payment: 'pay',
+  reconciliation: 'rec',
   refund: 'ref',
   request: 'req',
   transfer: 'trf',
   vendor: 'ven',
+  webhook_endpoint: 'we',
 } as const;
 
 export type IdKind = keyof typeof idPrefixes;

@@ -9,12 +9,14 @@ import { clientConfig, sqlStateOf, type ConnectionOptions } from './database.ts'
 export const schemas = [
   'audit',
   'events',
+  'webhooks',
   'payments',
   'customers',
   'vendors',
   'access',
   'ledger',
   'journal',
+  'operations',
 ] as const;
 
 /** Where the bookkeeping of the migrations lives. */

@@ -89,6 +89,15 @@ export const proxies: Kind<boolean | string[]> = {
   parse: (raw) => flag.parse(raw) ?? listOf(raw, (item) => (isNetwork(item) ? item : undefined)),
 };
 
+/** Addresses, networks and host names. */
+export const targets: Kind<string[]> = {
+  expects: 'addresses, networks such as 10.0.0.0/8, and host names, separated by commas',
+  parse: (raw) =>
+    listOf(raw, (item) => (isNetwork(item) || hostPattern.test(item) ? item.toLowerCase() : undefined)),
+};
+
+const hostPattern = /^(?!-)[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63})*$/i;
+
 export const secret: Kind<Secret> = {
   expects: 'text',
   parse: (raw) => {

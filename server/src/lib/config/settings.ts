@@ -1,6 +1,7 @@
 import type { Service } from './environment.ts';
 import { choice, file, flag, integer, key, origins, port, proxies, secret, text, url } from './kinds.ts';
 import { listening, observerSettings } from './observer-settings.ts';
+import { outsideSettings } from './outside-settings.ts';
 import { alias, setting } from './setting.ts';
 
 /** Those that answer the public. */
@@ -341,6 +342,8 @@ export const settings = {
     default: 10_000,
     unit: 'ms',
   }),
+
+  ...outsideSettings,
 };
 
 /** The path of a setting, as messages and YAML files write it: `server.tls.cert_file`. */
