@@ -8,7 +8,7 @@ import { rootDirectory } from '../src/lib/config/config.ts';
 import { errorKinds } from '../src/lib/errors.ts';
 import { failureCodes } from '../src/payments/schema.ts';
 import { send, testKey } from '../src/services/testing.ts';
-import { prepareServices, startService, type Service } from './rolling/service.ts';
+import { prepareServices, startService, type Service } from './setup/service.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
 
 /** What services tell of themselves after real traffic, each a process of its own. */
@@ -25,7 +25,7 @@ afterAll(async () => {
 });
 
 const start = (name: 'api' | 'eapi' | 'sapi', variables: Record<string, string> = {}): Promise<Service> =>
-  startService(name, { ...prepared.variables, LOG_LEVELS: 'http=silent', ...variables });
+  startService(name, prepared, { LOG_LEVELS: 'http=silent', ...variables });
 
 const pay = (port: number, changes: object = {}, headers: Record<string, string> = {}) =>
   send(`http://127.0.0.1:${port}/api/v1/payments`, {
@@ -234,8 +234,7 @@ describe('traces', () => {
   );
 
   test('change nothing while the collector is away', { timeout: 60_000 }, async () => {
-    await using api = await startService('api', {
-      ...prepared.variables,
+    await using api = await startService('api', prepared, {
       TELEMETRY_OTLP_ENDPOINT: 'http://127.0.0.1:9',
     });
     for (let payment = 0; payment < 20; payment += 1) expect((await pay(api.port)).status).toBe(201);

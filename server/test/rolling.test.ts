@@ -6,7 +6,7 @@ import { sql } from 'kysely';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { startBalancer, type Balancer } from './rolling/balancer.ts';
 import type { LoadOptions, LoadResult } from './rolling/load.ts';
-import { prepareServices, startService, type Service } from './rolling/service.ts';
+import { prepareServices, startService, type Service } from './setup/service.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
 
 let database: TestDatabase;
@@ -24,8 +24,7 @@ afterAll(async () => {
 const drainDelayMs = '1500';
 
 const start = (name: 'api' | 'eapi' | 'sapi', variables: Record<string, string> = {}): Promise<Service> =>
-  startService(name, {
-    ...prepared.variables,
+  startService(name, prepared, {
     SERVER_DRAIN_DELAY_MS: drainDelayMs,
     LOG_LEVELS: 'http=warn',
     ...variables,

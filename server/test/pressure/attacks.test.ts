@@ -2,14 +2,15 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { testDatabase } from '../setup/database.ts';
 import { attacks, shortLimits } from './attacks.ts';
 import { flood } from './canary.ts';
-import { prepareServices, startService, type Service } from './service.ts';
+import { prepareServices, startService, type Service } from '../setup/service.ts';
+import { residentMb } from './room.ts';
 
 const stack = new AsyncDisposableStack();
 let service: Service;
 
 beforeAll(async () => {
   const database = stack.use(await testDatabase());
-  const prepared = stack.use(await prepareServices(database.db, database.connection));
+  const prepared = stack.use(await prepareServices(database));
   service = stack.use(await startService('api', prepared, shortLimits));
 }, 60_000);
 afterAll(() => stack.disposeAsync());
@@ -35,7 +36,7 @@ test('there is something to attack', async () => {
 });
 
 test.for(attacks)('$name: 4xx or a close, while others are served', { timeout: 90_000 }, async (attack) => {
-  const before = await service.residentMb();
+  const before = await residentMb(service);
   const [outcomes, { sent, statuses, broken, unanswered }] = await Promise.all([
     attack.run(service.port),
     canary(attack.isSlow ? 2 : 1),
@@ -45,5 +46,5 @@ test.for(attacks)('$name: 4xx or a close, while others are served', { timeout: 9
   expect(new Set(answers).difference(new Set(attack.statuses))).toEqual(new Set());
   const served = Object.fromEntries(Object.entries(statuses).map(([status, { count }]) => [status, count]));
   expect({ broken, unanswered, served }).toEqual({ broken: 0, unanswered: 0, served: { 200: sent } });
-  expect((await service.residentMb()) - before).toBeLessThan(growthMaxMb);
+  expect((await residentMb(service)) - before).toBeLessThan(growthMaxMb);
 });

@@ -9,8 +9,9 @@ import { attacks, shortLimits, type Attack } from './attacks.ts';
 import { flood } from './canary.ts';
 import type { FloodResult } from './flood.ts';
 import { measureOverload } from './overload.ts';
-import { prepareServices, startService, type Service } from './service.ts';
+import { prepareServices, startService, type Service } from '../setup/service.ts';
 import type { Outcome } from './wire.ts';
+import { residentMb } from './room.ts';
 
 /**
  * `npm run test:pressure [-- --only NAME]`: what each attack does to the latency of a steady client and to the memory of
@@ -27,7 +28,7 @@ const main = async (): Promise<void> => {
     const { migrate: owner, service: connection } = embedded.connections;
     await migrate({ connection: owner });
     await using database = openDatabase({ connection, poolMax: 1, applicationName: 'pressure' });
-    await using prepared = await prepareServices(database.db, connection);
+    await using prepared = await prepareServices({ db: database.db, connection });
     if (values.only !== 'overload') {
       await using service = await startService('api', prepared, shortLimits);
       await measureAttacks(service);
@@ -51,9 +52,9 @@ const measureAttacks = async (service: Service): Promise<void> => {
   print('p50 alone   during  p99 alone   during  ratio    MB          answers to the attack');
   for (const attack of attacks.filter(({ name }) => name.includes(values.only))) {
     const alone = await canary(service.port);
-    const before = await service.residentMb();
+    const before = await residentMb(service);
     const [during, outcomes] = await Promise.all([canary(service.port), repeated(attack, service.port)]);
-    const after = await service.residentMb();
+    const after = await residentMb(service);
     const [quiet, loud] = [alone.statuses['200'], during.statuses['200']];
     const figures = [quiet?.p50Ms, loud?.p50Ms, quiet?.p99Ms, loud?.p99Ms].map((ms) =>
       `${ms ?? '-'} ms`.padStart(9),

@@ -4,7 +4,8 @@ import { inTransaction } from '../../src/lib/database.ts';
 import { testDatabase, type TestDatabase } from '../setup/database.ts';
 import { flood } from './canary.ts';
 import type { FloodOptions, FloodResult } from './flood.ts';
-import { prepareServices, startService, type Service } from './service.ts';
+import { prepareServices, startService, type Service } from '../setup/service.ts';
+import { refusalsOf, residentMb } from './room.ts';
 
 const stack = new AsyncDisposableStack();
 let database: TestDatabase;
@@ -15,7 +16,7 @@ const requestsMax = 64;
 
 beforeAll(async () => {
   database = stack.use(await testDatabase());
-  const prepared = stack.use(await prepareServices(database.db, database.connection));
+  const prepared = stack.use(await prepareServices(database));
   const bounds = { SERVER_REQUESTS_MAX: String(requestsMax) };
   const sapi = stack.use(await startService('sapi', prepared, bounds));
   const sapiUrl = `http://127.0.0.1:${sapi.port}`;
@@ -75,7 +76,7 @@ describe.each(['api', 'eapi'])('more than %s can do', (name) => {
         // Payments can be read and not be written.
         await sql`lock table payments.payments in exclusive mode`.execute(tx);
         standing = pay(flooder, { rate: 400, seconds: 1, connectionsMax: 400 });
-        await expect.poll(() => service.refusals(), { timeout: 30_000 }).toBeGreaterThan(0);
+        await expect.poll(() => refusalsOf(service), { timeout: 30_000 }).toBeGreaterThan(0);
         expect(counts(await read(neighbour))).toEqual({ 200: 20 });
         expect(counts(await read(flooder))).toEqual({ 503: 20 });
       });
@@ -91,7 +92,7 @@ describe.each(['api', 'eapi'])('more than %s can do', (name) => {
     'a flood is taken in part and refused in part, and changes nothing else',
     { timeout: 90_000 },
     async () => {
-      const [before, memoryMb] = [await countPayments(), await service.residentMb()];
+      const [before, memoryMb] = [await countPayments(), await residentMb(service)];
       const [flooded, other] = await Promise.all([
         pay(flooder, { rate: 4_000, seconds: 3, connectionsMax: 1_000 }),
         pay(neighbour, { rate: 10, seconds: 3, connectionsMax: 30 }),
@@ -103,7 +104,7 @@ describe.each(['api', 'eapi'])('more than %s can do', (name) => {
       expect(flooded).toMatchObject({ broken: 0, unanswered: 0, withoutRetryAfter: 0 });
       expect(counts(other)).toEqual({ 201: 30 });
       expect((await countPayments()) - before).toBe(taken + 30);
-      expect((await service.residentMb()) - memoryMb).toBeLessThan(growthMaxMb);
+      expect((await residentMb(service)) - memoryMb).toBeLessThan(growthMaxMb);
       expect(counts(await pay(flooder, { rate: 20, seconds: 1, connectionsMax: 20 }))).toEqual({ 201: 20 });
     },
   );

@@ -1,6 +1,7 @@
 import { flood } from './canary.ts';
 import type { FloodResult } from './flood.ts';
-import type { Service } from './service.ts';
+import type { Service } from '../setup/service.ts';
+import { residentMb } from './room.ts';
 
 const seconds = 8;
 
@@ -41,7 +42,7 @@ export const measureOverload = async (service: Service, print: (line: string) =>
     const after = await pay(top / 4, 1);
     const isWell = taken(after) === after.sent && (after.statuses['201']?.p99Ms ?? Infinity) <= p99Ms;
     if (!isWell) continue;
-    print(`${second} s after it: ${describe(after)}, ${Math.round(await service.residentMb())} MB`);
+    print(`${second} s after it: ${describe(after)}, ${Math.round(await residentMb(service))} MB`);
     return;
   }
   print('30 s after it, it is not as before');
@@ -62,7 +63,7 @@ const describe = ({ statuses, sent, unsent, broken, unanswered }: FloodResult): 
 const watchMemory = (service: Service): (() => Promise<string>) => {
   const seen: number[] = [];
   const read = (): void =>
-    void service.residentMb().then(
+    void residentMb(service).then(
       (mb) => seen.push(mb),
       () => undefined,
     );
@@ -70,7 +71,7 @@ const watchMemory = (service: Service): (() => Promise<string>) => {
   const timer = setInterval(read, 1000);
   return async () => {
     clearInterval(timer);
-    const [first = 0, last] = [seen[0], await service.residentMb()];
+    const [first = 0, last] = [seen[0], await residentMb(service)];
     return `${Math.round(first)} MB before, ${Math.round(Math.max(...seen))} at most, ${Math.round(last)} after`;
   };
 };

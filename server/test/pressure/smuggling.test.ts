@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase } from '../setup/database.ts';
 import { shortLimits } from './attacks.ts';
-import { prepareServices, startService, type Service } from './service.ts';
+import { prepareServices, startService, type Service } from '../setup/service.ts';
 import { hiddenRoute, smuggled } from './smuggling.ts';
 import { sendRaw } from './wire.ts';
 
@@ -11,7 +11,7 @@ const services: Record<string, { front: Service; core: Service }> = {};
 
 beforeAll(async () => {
   const database = stack.use(await testDatabase());
-  const prepared = stack.use(await prepareServices(database.db, database.connection));
+  const prepared = stack.use(await prepareServices(database));
   const api = stack.use(await startService('api', prepared, shortLimits));
   const sapi = stack.use(await startService('sapi', prepared));
   const sapiUrl = `http://127.0.0.1:${sapi.port}`;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { open, mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -13,22 +13,28 @@ import { fileSecrets } from '../../src/secrets/files.ts';
 import { seedDemo } from '../../src/vendors/demo.ts';
 
 /** Variables of a service, without the prefix `PAYMENTS_`. */
-type Variables = Readonly<Record<string, string>>;
+export type Variables = Readonly<Record<string, string>>;
 
+/** A service as a process of its own. */
 export type Service = AsyncDisposable & {
   port: number;
   /** The lines of its log. */
   lines(): Promise<Record<string, unknown>[]>;
-  /** What it occupies of memory, in MB. Of a service with a public port. */
-  residentMb(): Promise<number>;
-  /** How many requests it refused for lack of room. Of a service with a public port. */
-  refusals(): Promise<number>;
+  /** The value of a metric, named by a pattern; 0 when there is none yet. Of a service with a public port. */
+  metric(name: string): Promise<number>;
+  /** Sends a signal and waits for the end; gives the exit code, or null when the signal was not caught. */
+  end(signal: NodeJS.Signals): Promise<number | null>;
 };
+
+/** Where services keep their files, and the variables they start with. */
+export type Preparation = { folder: string; variables: Variables };
 
 const main = join(rootDirectory, 'server/src/cli/main.ts');
 const metricsToken = 'a token of tests that reads metrics';
 
-/** Starts a service as a process of its own: `florin serve NAME`, on a port that the system chooses. */
+let started = 0;
+
+/** Starts `florin serve NAME` on a port that the system chooses, and waits until it listens. */
 export const startService = async (
   name: 'api' | 'eapi' | 'sapi',
   { folder, variables }: Preparation,
@@ -38,8 +44,9 @@ export const startService = async (
     `PAYMENTS_${variable}`,
     value,
   ]);
+  started += 1;
   // Into a file: a pipe would make the service wait for whoever reads it.
-  const logFile = join(folder, `${name}.log`);
+  const logFile = join(folder, `${name}-${started}.log`);
   const log = await open(logFile, 'w');
   const child = spawn(process.execPath, [main, 'serve', name], {
     cwd: rootDirectory,
@@ -47,6 +54,12 @@ export const startService = async (
     stdio: ['ignore', log.fd, 'inherit'],
   });
   await log.close();
+  const ended = once(child, 'exit') as Promise<[code: number | null]>; // the arguments of 'exit'
+  const end = async (signal: NodeJS.Signals): Promise<number | null> => {
+    child.kill(signal);
+    const [code] = await ended;
+    return code;
+  };
   const lines = async (): Promise<Record<string, unknown>[]> => {
     const text = await readFile(logFile, 'utf8');
     // What follows the last line feed is still being written.
@@ -61,41 +74,36 @@ export const startService = async (
   return {
     port,
     lines,
-    residentMb: async () => (await metricOf(port, 'process_resident_memory_bytes')) / 2 ** 20,
-    refusals: () => metricOf(port, 'payments_overload_refusals_total\\{reason="requests"\\}'),
-    [Symbol.asyncDispose]: async () => {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      child.kill('SIGKILL');
-      await once(child, 'exit');
-    },
+    metric: (metric) => metricOf(port, metric),
+    end,
+    [Symbol.asyncDispose]: async () => void (await end('SIGKILL')),
   };
 };
 
 const portIn = async (lines: Service['lines'], check: () => void): Promise<number> => {
   for (;;) {
-    const started = (await lines()).find(({ message }) => message === 'Starting HTTP server');
-    if (started) return Number(String(started['addr']).split(':').at(-1));
+    const line = (await lines()).find(({ message }) => message === 'Starting HTTP server');
+    if (line) return Number(String(line['addr']).split(':').at(-1));
     check();
     await delay(50);
   }
 };
 
-/** The value of a metric, named by a pattern; 0 when there is none yet. */
 const metricOf = async (port: number, name: string): Promise<number> => {
   const headers = { authorization: `Bearer ${metricsToken}` };
   const text = await (await fetch(`http://127.0.0.1:${port}/metrics`, { headers })).text();
   return Number(new RegExp(`^${name} (\\S+)$`, 'm').exec(text)?.[1] ?? 0);
 };
 
-/** Where services keep their files, and the variables they start with. */
-type Preparation = { folder: string; variables: Variables };
-
 /** Prepares services on a database, which gets the demo vendors. Disposing removes their files. */
-export const prepareServices = async (
-  db: Db,
-  connection: ConnectionOptions,
-): Promise<AsyncDisposable & Preparation> => {
-  const folder = await mkdtemp(join(tmpdir(), 'florin-pressure-'));
+export const prepareServices = async ({
+  db,
+  connection,
+}: {
+  db: Db;
+  connection: ConnectionOptions;
+}): Promise<AsyncDisposable & Preparation> => {
+  const folder = await mkdtemp(join(tmpdir(), 'florin-services-'));
   const file = join(folder, 'secrets');
   const masterKey = new Secret(Buffer.alloc(32, 7).toString('base64'));
   const secrets = fileSecrets({ file, master: { current: keyFrom(masterKey) }, clock: systemClock });
