@@ -87,3 +87,12 @@ export const invalidField = (field: string, message: string): AppError =>
 
 /** What you may not see answers exactly like what does not exist. */
 export const notFound = (what: string): AppError => new AppError('not_found', `No such ${what}.`);
+
+/**
+ * The database is away, full, or had no connection or lock to give in time. A write may have happened: its key tells.
+ */
+export const databaseGone = (cause: unknown): AppError =>
+  new AppError('unavailable', 'The database is not available. Repeat the request with the same key.', {
+    cause,
+    retryAfterS: 1,
+  });

@@ -16,7 +16,7 @@ import {
   type Statement,
 } from '../lib/database.ts';
 import { currentDryRun, noteWritten } from '../lib/dry-run.ts';
-import { AppError } from '../lib/errors.ts';
+import { databaseGone } from '../lib/errors.ts';
 import { refusalTexts, transferColumns, type Transfer } from '../ledger/ledger.ts';
 import type { Payment } from './payment.ts';
 import { paymentColumns } from './store.ts';
@@ -111,16 +111,7 @@ const retried = async <T>(run: () => Promise<T>, attemptsLeft = 3): Promise<T> =
   } catch (error) {
     const code = sqlStateOf(error);
     if (attemptsLeft > 1 && (code === '40001' || code === '40P01')) return retried(run, attemptsLeft - 1);
-    if (isPassing(error)) {
-      throw new AppError(
-        'unavailable',
-        'The database is not available. Repeat the request with the same key.',
-        {
-          cause: error,
-          retryAfterS: 1,
-        },
-      );
-    }
+    if (isPassing(error)) throw databaseGone(error);
     throw error;
   }
 };

@@ -156,9 +156,11 @@ describe('the forwarder', () => {
     await using silent = await eapiBefore(() => undefined, 200);
     const late = await send(`${silent.url}/api/v1/payments`, { headers: testKey });
     expect(late).toMatchObject({ status: 504, body: { code: 'upstream_timeout', status: 504 } });
+    expect(late.headers.get('retry-after')).toBe('1');
     await using rude = await eapiBefore((request) => request.socket.destroy());
     const gone = await send(`${rude.url}/api/v1/payments`, { method: 'POST', headers: testKey, json: {} });
     expect(gone).toMatchObject({ status: 503, body: { code: 'unavailable' } });
+    expect(gone.headers.get('retry-after')).toBe('1');
   });
 
   test('a sapi that is away is 503 for every credential, and the edge itself still answers', async () => {

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { get } from 'node:https';
 import { Agent, get as getPlain } from 'node:http';
@@ -11,7 +12,7 @@ import { systemClock } from '../clock.ts';
 import { createMetrics } from '../metrics.ts';
 import { startListening } from './listen.ts';
 import { startRedirect } from './redirect.ts';
-import { buildServer, type App } from './server.ts';
+import { buildServer, type App, type ServerSettings } from './server.ts';
 import { exchange, memoryLog, portOf, testServer, testSettings } from './testing.ts';
 import type { TlsSettings } from './tls.ts';
 
@@ -53,10 +54,10 @@ const tlsOf = (name: string, minVersion: '1.2' | '1.3'): TlsSettings => ({
   minVersion,
 });
 
-const secureServer = (minVersion: '1.2' | '1.3') => {
+const secureServer = (minVersion: '1.2' | '1.3', limits: Partial<ServerSettings['server']> = {}) => {
   const { log, lines } = memoryLog();
   const tls = tlsOf('one', minVersion);
-  const config = testSettings({ tls });
+  const config = testSettings({ tls, ...limits });
   const app = buildServer({
     config,
     log,
@@ -89,6 +90,15 @@ const handshake = (
 };
 
 describe('TLS', () => {
+  test('a client that opens a connection and begins no handshake is closed within the time for headers', async () => {
+    const { app, log, tls } = secureServer('1.3', { headersTimeoutMs: 100 });
+    const listening = await startListening(app, { host: '127.0.0.1', port: 0, log, tls });
+    const silent = connect({ host: '127.0.0.1', port: listening.port });
+    silent.on('error', () => undefined);
+    await once(silent.resume(), 'close');
+    await app.close();
+  });
+
   test('HTTPS speaks TLS 1.3 alone, and start-up says so in the words of guide 004', async () => {
     const { app, log, lines, tls } = secureServer('1.3');
     const listening = await startListening(app, { host: '0.0.0.0', port: 0, log, tls });

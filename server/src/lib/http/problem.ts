@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Static } from 'typebox';
 import { isPassing } from '../database.ts';
-import { AppError, errorKinds, type ErrorCode, type FieldFault } from '../errors.ts';
+import { AppError, databaseGone, type ErrorCode, errorKinds, type FieldFault } from '../errors.ts';
 import { shortened } from './field.ts';
 import { problemBounds, problemType, type problemBody } from './schemas.ts';
 
@@ -72,13 +72,6 @@ export const refusalOf = (thrown: unknown): AppError => {
     },
   );
 };
-
-/** Also when it is full, or all connections were busy for too long. A write may have happened: its key tells. */
-const databaseGone = (cause: unknown): AppError =>
-  new AppError('unavailable', 'The database is not available. Repeat the request with the same key.', {
-    cause,
-    retryAfterS: 1,
-  });
 
 type Refusal = { code: ErrorCode; text: string; fault?: string };
 
