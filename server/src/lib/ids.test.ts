@@ -1,7 +1,18 @@
 import fc from 'fast-check';
 import { TypeID } from 'typeid-js';
 import { describe, expect, test } from 'vitest';
-import { fromUuid, idPattern, idPrefixes, isId, newId, toUuid, type Id, type IdKind } from './ids.ts';
+import {
+  fromUuid,
+  idPattern,
+  idPrefixes,
+  isId,
+  leastUuidOf,
+  newId,
+  newIdAt,
+  toUuid,
+  type Id,
+  type IdKind,
+} from './ids.ts';
 
 const uuids = fc.uuid({ version: 7 });
 
@@ -47,6 +58,24 @@ describe('ids', () => {
     expect(time).toBeGreaterThanOrEqual(before);
     // Ids of a busy millisecond borrow from the next ones.
     expect(time).toBeLessThanOrEqual(Date.now() + 20);
+  });
+
+  test('bear the time they are given, and lie in its range alone', () => {
+    fc.assert(
+      fc.property(fc.date({ min: new Date(0), max: new Date(2 ** 48 - 2), noInvalidDate: true }), (time) => {
+        const uuid = toUuid(newIdAt('payment', time));
+        expect(uuid >= leastUuidOf(time)).toBe(true);
+        expect(uuid < leastUuidOf(new Date(time.getTime() + 1))).toBe(true);
+      }),
+    );
+  });
+
+  test('of one given millisecond sort by when they were made, and none is made twice', () => {
+    const time = new Date('2026-11-22T08:00:00Z');
+    const ids = Array.from({ length: 2_000 }, () => newIdAt('payment', time));
+    expect(ids.toSorted()).toEqual(ids);
+    const many = Array.from({ length: 10_000 }, () => newIdAt('payment', time));
+    expect(new Set([...ids, ...many]).size).toBe(12_000);
   });
 
   test('what is no id is refused, and never read as another one', () => {

@@ -24,7 +24,21 @@ export type IdKind = keyof typeof idPrefixes;
 export type Id<K extends IdKind> = `${(typeof idPrefixes)[K]}_${string}`;
 
 /** A new id (UUIDv7, RFC 9562); ids that one process makes later sort later. */
-export const newId = <K extends IdKind>(kind: K): Id<K> => `${idPrefixes[kind]}_${suffixOf(newUuid())}`;
+export const newId = <K extends IdKind>(kind: K): Id<K> =>
+  `${idPrefixes[kind]}_${suffixOf(newUuid(present()))}`;
+
+/**
+ * A new id that bears exactly this time, to the millisecond: who looks for objects of a time looks in the range of their ids
+ * (`leastUuidOf`). Of one millisecond, the later one sorts later, up to 4,096 of them.
+ */
+export const newIdAt = <K extends IdKind>(kind: K, at: Date): Id<K> =>
+  `${idPrefixes[kind]}_${suffixOf(newUuid(stampOf(at.getTime())))}`;
+
+/** No UUIDv7 of this time or later is less than this. */
+export const leastUuidOf = (time: Date): string => {
+  const hex = Math.max(0, time.getTime()).toString(16).padStart(12, '0');
+  return `${hex.slice(0, 8)}-${hex.slice(8)}-0000-0000-000000000000`;
+};
 
 /**
  * The UUID that the database stores for an id.
@@ -105,31 +119,56 @@ const uuidText = (uuid: Buffer): string => {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
 };
 
-// RFC 9562, method 1 of section 6.2: 12 bits after the version count on within a millisecond, from a random start.
-const random = Buffer.alloc(10 * 512);
-let randomAt = random.length;
-let lastMs = 0;
-let count = 0;
+/** The time of a UUID, and which one of its millisecond it is: the 12 bits after the version count (RFC 9562, 6.2, method 1). */
+type Stamp = { ms: number; count: number };
 
-const newUuid = (): Buffer => {
+const countMax = 0xfff;
+
+/** From here it is counted; the highest bit stays free for that. */
+const randomStart = (): number => nextRandom().readUInt16BE() & 0x7ff;
+
+const last: Stamp = { ms: 0, count: 0 };
+
+/** The stamp of now, later than every one before. */
+const present = (): Stamp => {
+  const now = Date.now();
+  if (now > last.ms) {
+    last.ms = now;
+    last.count = randomStart();
+  } else if ((last.count += 1) > countMax) {
+    // The count is used up, or the clock went back: time is borrowed from the next millisecond.
+    last.ms += 1;
+    last.count = 0;
+  }
+  return last;
+};
+
+const given: Stamp = { ms: 0, count: 0 };
+
+/** The next stamp of this millisecond; nothing can be borrowed, so the last ones of very many are in no order. */
+const stampOf = (ms: number): Stamp => {
+  given.count = ms === given.ms ? Math.min(given.count + 1, countMax) : randomStart();
+  given.ms = ms;
+  return given;
+};
+
+const newUuid = ({ ms, count }: Stamp): Buffer => {
+  bytes.writeUIntBE(ms, 0, 6);
+  bytes.writeUInt16BE(0x7000 | count, 6);
+  nextRandom().copy(bytes, 8);
+  bytes[8] = 0x80 | ((bytes[8] ?? 0) & 0x3f);
+  return bytes;
+};
+
+const random = Buffer.alloc(8 * 512);
+let randomAt = random.length;
+
+/** Eight random bytes. */
+const nextRandom = (): Buffer => {
   if (randomAt === random.length) {
     randomFillSync(random);
     randomAt = 0;
   }
-  const now = Date.now();
-  if (now > lastMs) {
-    lastMs = now;
-    // The highest bit stays free for counting.
-    count = random.readUInt16BE(randomAt) & 0x7ff;
-  } else if ((count += 1) > 0xfff) {
-    // The count is used up, or the clock went back: time is borrowed from the next millisecond.
-    lastMs += 1;
-    count = 0;
-  }
-  bytes.writeUIntBE(lastMs, 0, 6);
-  bytes.writeUInt16BE(0x7000 | count, 6);
-  random.copy(bytes, 8, randomAt + 2, randomAt + 10);
-  bytes[8] = 0x80 | ((random[randomAt + 2] ?? 0) & 0x3f);
-  randomAt += 10;
-  return bytes;
+  randomAt += 8;
+  return random.subarray(randomAt - 8, randomAt);
 };

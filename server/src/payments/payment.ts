@@ -1,5 +1,5 @@
 import type { Context, Mode } from '../lib/caller.ts';
-import { newId, type Id } from '../lib/ids.ts';
+import { newId, newIdAt, type Id } from '../lib/ids.ts';
 import { formatAmount } from '../lib/money.ts';
 import type {
   CreatePaymentBody,
@@ -59,7 +59,8 @@ export const draftPayment = (
   facts: Pick<Payment, 'amountMinor' | 'paymentMethod' | 'connector'>,
 ): Payment => ({
   ...facts,
-  id: newId('payment'),
+  // Lists by time are ranges of ids.
+  id: newIdAt('payment', context.now),
   tenantId: context.tenantId,
   version: 0,
   state: 'processing',

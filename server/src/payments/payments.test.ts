@@ -1,11 +1,12 @@
 import { sql } from 'kysely';
 import { afterAll, beforeEach, describe, expect, test } from 'vitest';
-import { toUuid, type Id } from '../lib/ids.ts';
+import { leastUuidOf, toUuid, type Id } from '../lib/ids.ts';
 import { testDatabase } from '../../test/setup/database.ts';
 import type { Connector } from './connectors/connector.ts';
 import { sandbox } from './connectors/sandbox.ts';
 import { cancel, capture, refund } from './payments.ts';
 import { create } from './create.ts';
+import { listPayments, type PaymentFilter } from './store.ts';
 import { balancesOf, contextFor, newTenant, paymentIn, refundIn, testPayments } from './testing.ts';
 
 const database = await testDatabase();
@@ -104,6 +105,25 @@ describe('create', () => {
       });
     },
   );
+});
+
+describe('a list by time', () => {
+  test('shows the payments made from one moment on and before another, to the millisecond', async () => {
+    const tenant = newTenant();
+    const at = (ms: number): Date => new Date(Date.UTC(2026, 10, 22, 8, 0, 0, ms));
+    const made: Id<'payment'>[] = [];
+    for (const ms of [10, 11, 12, 13]) {
+      const context = { ...contextFor(tenant), now: at(ms) };
+      made.push(paymentIn(await create(module, { context, key: undefined }, dollars)).id);
+    }
+    const list = async (filter: PaymentFilter) =>
+      (await listPayments(database.db, tenant, filter, { after: undefined, limit: 9 })).map(({ id }) => id);
+    expect(await list({ createdFrom: at(11), createdBefore: at(13) })).toEqual([made[2], made[1]]);
+    expect(await list({ createdFrom: at(13) })).toEqual([made[3]]);
+    expect(await list({ createdBefore: at(10) })).toEqual([]);
+    // A range in the ids finds them only if they bear the time.
+    expect(made.map((id) => toUuid(id) >= leastUuidOf(at(12)))).toEqual([false, false, true, true]);
+  });
 });
 
 describe('capture and cancel', () => {

@@ -12,7 +12,7 @@ import {
 } from '../lib/columns.ts';
 import type { Db, Tx } from '../lib/database.ts';
 import { notFound } from '../lib/errors.ts';
-import { fromUuid, toUuid, type Id } from '../lib/ids.ts';
+import { fromUuid, leastUuidOf, toUuid, type Id } from '../lib/ids.ts';
 import type { Payment, Refund } from './payment.ts';
 import type { FailureCode, PaymentState, RefundState } from './schema.ts';
 
@@ -87,13 +87,25 @@ export const listPayments = async (
   if (filter.customerId) conditions.push(sql`customer_id = ${toUuid(filter.customerId)}`);
   if (filter.amountMinorMin !== undefined) conditions.push(sql`amount >= ${filter.amountMinorMin}`);
   if (filter.amountMinorMax !== undefined) conditions.push(sql`amount <= ${filter.amountMinorMax}`);
-  if (filter.createdFrom) conditions.push(sql`created_at >= ${filter.createdFrom}`);
-  if (filter.createdBefore) conditions.push(sql`created_at < ${filter.createdBefore}`);
+  if (filter.createdFrom) conditions.push(madeFrom(filter.createdFrom));
+  if (filter.createdBefore) conditions.push(madeBefore(filter.createdBefore));
   const { rows } = await sql<PaymentRow>`
     select * from payments.payments where ${sql.join(conditions, sql` and `)} order by id desc limit ${page.limit}
   `.execute(db);
   return rows.map(paymentOf);
 };
+
+/**
+ * The id of a payment bears the time it was made, so a time is a place in the primary key. Those of earlier releases differ
+ * by the moment between the two, which the margin is for.
+ */
+const marginMs = 60_000;
+
+const madeFrom = (time: Date): RawBuilder<unknown> =>
+  sql`id >= ${leastUuidOf(new Date(time.getTime() - marginMs))}::uuid and created_at >= ${time}`;
+
+const madeBefore = (time: Date): RawBuilder<unknown> =>
+  sql`id < ${leastUuidOf(new Date(time.getTime() + marginMs))}::uuid and created_at < ${time}`;
 
 /** The parameters of `payments.insert`. */
 export const paymentColumns = (payments: readonly Payment[]): Column[] => [
