@@ -78,7 +78,7 @@ create index attempts_at on webhooks.attempts (at);
 
 -- How far events have become deliveries: everything below this position.
 create table webhooks.progress (
-  only     boolean primary key default true check (only),
+  single   boolean primary key default true check (single),
   position bigint  not null check (position >= 0)
 );
 insert into webhooks.progress (position) select coalesce(max(position) + 1, 0) from journal.positions;
