@@ -5,6 +5,7 @@ import { memory } from './rows/memory.ts';
 import { sequenced } from './rows/sequencer.ts';
 import { secondStart } from './rows/start.ts';
 import { hot, spread, twoProcesses, twoSapi } from './rows/throughput.ts';
+import { backlogMemory, bystanders, deliveries, lateness, paymentsTold } from './rows/webhooks.ts';
 import { measured, type Sample, type Stage } from './stage.ts';
 import { median } from './statistics.ts';
 import { findPgbench, prepareTpcb, tpcbPerSecond } from './tpcb.ts';
@@ -50,6 +51,10 @@ export const measureRows = async (stage: Stage, say: Say): Promise<Measured> => 
       measured.series['rss_mb'] = samples;
       measured.holds['rss_mb'] = holds;
     });
+  if (names.has('worker_rss_mb'))
+    await attempt('worker_rss_mb', async () => {
+      measured.series['worker_rss_mb'] = await backlogMemory(stage);
+    });
   return measured;
 };
 
@@ -84,6 +89,11 @@ const commonRows = (
   sequencer: () => sequenced(stage),
   p99_ms: async () => openLoop(stage, await topRate(stage, series)),
   lone_client: () => loneClient(stage),
+  deliveries: () => deliveries(stage),
+  webhook_p50_ms: () => lateness(stage, 'p50Ms'),
+  webhook_p99_ms: () => lateness(stage, 'p99Ms'),
+  bystanders: () => bystanders(stage),
+  payments_told: () => paymentsTold(stage),
 });
 
 const tpcb = (stage: Stage, pgbench: string): Promise<Sample> =>

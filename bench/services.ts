@@ -124,6 +124,8 @@ const environment = (
   PAYMENTS_ENCRYPTION_MASTER_KEY: masterKey,
   PAYMENTS_SECRETS_FILE: join(home, 'client-secrets'),
   PAYMENTS_RATE_LIMIT_MAX: '1000000000',
+  // Receivers of webhooks are on this machine.
+  PAYMENTS_OUTBOUND_ALLOW_LOOPBACK: 'true',
   PAYMENTS_LOG_LEVEL: 'info',
   PAYMENTS_LOG_FORMAT: 'json',
 });

@@ -1,12 +1,12 @@
-import reference from '@scalar/fastify-api-reference';
 import Fastify from 'fastify';
 
 /**
  * The script that draws the reference in the browser, from the package and not from a CDN. The package gives it out
  * only through its Fastify plugin, whose own page cannot be served under a strict policy; so a server that never
- * listens is asked for it.
+ * listens is asked for it. It is read in when somebody first wants it: it takes 25 MB of memory.
  */
 export const referenceScript = async (): Promise<string> => {
+  const { default: reference } = await import('@scalar/fastify-api-reference');
   const app = Fastify();
   await app.register(reference, { routePrefix: '/docs', configuration: { url: '/openapi.json' } });
   const { payload } = await app.inject('/docs/js/scalar.js');
