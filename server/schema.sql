@@ -60,17 +60,21 @@ grant usage on schema events to florin_maintenance;
 grant usage on schema events to florin_service;
 
 create view events.events (
+  "position" bigint,
   tenant_id integer,
   id uuid,
   type text,
+  mode text,
   object_type text,
   object_id uuid,
   sequence integer,
   data jsonb,
   created_at timestamp with time zone
-) as select … from journal.entries;
+) as select … from journal.entries, journal.positions, vendors.tenants;
 grant select on events.events to florin_maintenance;
 grant select on events.events to florin_service;
+
+create function events.position_at(tenant integer, since timestamp with time zone) returns bigint language plpgsql stable;
 
 
 create schema journal;
@@ -172,11 +176,13 @@ create table journal.positions (
   constraint positions_position_check CHECK ("position" >= 0)
 );
 CREATE UNIQUE INDEX positions_entry ON journal.positions USING btree (entry_id);
+CREATE INDEX positions_tenant ON journal.positions USING btree (tenant_id, "position");
 grant insert, select on journal.positions to florin_service;
 grant select on journal.positions to florin_maintenance;
 
 create function journal.append(tenant_ids integer[], ids uuid[], kinds text[], results text[], actors text[], origins text[], request_ids text[], object_types text[], object_ids uuid[], object_versions integer[], snapshots jsonb[], transfer_ids uuid[], hashes bytea[], times timestamp with time zone[], skipped integer[] DEFAULT '{}'::integer[]) returns void language plpgsql volatile;
 create function journal.claim_keys(tenant_ids integer[], operations text[], keys text[], request_hashes bytea[], statuses integer[], entry_ids uuid[], at timestamp with time zone) returns integer[] language plpgsql volatile set enable_seqscan=off;
+create function journal.expire_keys(before timestamp with time zone, page bigint, pages integer, OUT next_page bigint, OUT removed bigint) returns record language plpgsql volatile security definer set search_path=pg_catalog, pg_temp;
 create function journal.refuse_keys(tenant_ids integer[], operations text[], keys text[], refusals jsonb) returns void language plpgsql volatile set enable_seqscan=off;
 
 
@@ -269,9 +275,44 @@ create function ledger.post_locked(ids uuid[], tenant_ids integer[], kinds text[
 create function ledger.rejections(posting_transfers integer[], account_ids uuid[], amounts bigint[], skipped integer[]) returns jsonb language plpgsql volatile set enable_seqscan=off;
 
 
+create schema operations;
+grant usage on schema operations to florin_maintenance;
+grant usage on schema operations to florin_service;
+
+create table operations.schedules (
+  name text not null,
+  next_run_at timestamp with time zone not null,
+  started_at timestamp with time zone,
+  ended_at timestamp with time zone,
+  runs bigint not null default 0,
+  failures integer not null default 0,
+  error text,
+  removed bigint,
+  constraint schedules_pkey PRIMARY KEY (name)
+);
+grant insert, select, update (ended_at, error, failures, next_run_at, removed, runs, started_at) on operations.schedules to florin_service;
+grant select on operations.schedules to florin_maintenance;
+
+
 create schema payments;
 grant usage on schema payments to florin_maintenance;
 grant usage on schema payments to florin_service;
+
+create table payments.callbacks (
+  connector text not null,
+  id text not null,
+  operation_id uuid not null,
+  outcome text not null,
+  result text not null,
+  received_at timestamp with time zone not null,
+  constraint callbacks_pkey PRIMARY KEY (connector, id),
+  constraint callbacks_id_check CHECK (length(id) <= 255),
+  constraint callbacks_outcome_check CHECK (outcome = ANY (ARRAY['approved'::text, 'declined'::text, 'unknown'::text])),
+  constraint callbacks_result_check CHECK (result = ANY (ARRAY['settled'::text, 'repeated'::text, 'pending'::text, 'mismatch'::text, 'unknown_operation'::text]))
+);
+CREATE INDEX callbacks_received ON payments.callbacks USING btree (received_at);
+grant delete, select on payments.callbacks to florin_maintenance;
+grant insert, select on payments.callbacks to florin_service;
 
 create table payments.operations (
   tenant_id integer not null,
@@ -295,14 +336,18 @@ create table payments.operations (
   next_ask_at timestamp with time zone,
   absent_since timestamp with time zone,
   entry_id uuid,
+  mismatches text[] not null default '{}'::text[],
+  mismatched_at timestamp with time zone,
   constraint operations_pkey PRIMARY KEY (tenant_id, id),
   constraint operations_amount_check CHECK (amount > 0),
   constraint operations_fee_check CHECK (fee >= 0),
   constraint operations_kind_check CHECK (kind = ANY (ARRAY['authorise'::text, 'capture'::text, 'cancel'::text, 'refund'::text])),
   constraint operations_state_check CHECK (state = ANY (ARRAY['open'::text, 'approved'::text, 'declined'::text, 'unknown'::text]))
 );
+CREATE UNIQUE INDEX operations_id ON payments.operations USING btree (id);
+CREATE INDEX operations_payment ON payments.operations USING btree (tenant_id, payment_id);
 CREATE INDEX operations_unsettled ON payments.operations USING btree (COALESCE(next_ask_at, call_until)) WHERE (state = ANY (ARRAY['open'::text, 'unknown'::text]));
-grant insert, select, update (absent_since, asked_at, asks, backend_reference, entry_id, next_ask_at, settled_at, state) on payments.operations to florin_service;
+grant insert, select, update (absent_since, asked_at, asks, backend_reference, entry_id, mismatched_at, mismatches, next_ask_at, settled_at, state) on payments.operations to florin_service;
 grant select on payments.operations to florin_maintenance;
 
 create table payments.payments (
@@ -366,6 +411,146 @@ grant select on payments.refunds to florin_maintenance;
 
 create function payments.create_batch(tenant_ids integer[], ids uuid[], versions integer[], states text[], modes text[], amounts bigint[], currencies text[], captured_amounts bigint[], fees bigint[], connectors text[], payment_methods text[], payment_references text[], descriptions text[], customer_ids uuid[], hold_ids uuid[], failure_codes text[], metadata_texts jsonb[], created_times timestamp with time zone[], updated_times timestamp with time zone[], transfer_ids uuid[], transfer_tenants integer[], transfer_kinds text[], transfer_objects uuid[], posting_transfers integer[], posting_accounts uuid[], posting_amounts bigint[], entry_tenants integer[], entry_ids uuid[], entry_kinds text[], entry_results text[], actors text[], origins text[], request_ids text[], object_types text[], object_ids uuid[], object_versions integer[], snapshots jsonb[], entry_transfers uuid[], hashes bytea[], entry_times timestamp with time zone[], operations text[], keys text[], request_hashes bytea[], statuses integer[], refusal_texts jsonb, at timestamp with time zone) returns jsonb language plpgsql volatile;
 create function payments.insert(tenant_ids integer[], ids uuid[], versions integer[], states text[], modes text[], amounts bigint[], currencies text[], captured_amounts bigint[], fees bigint[], connectors text[], payment_methods text[], payment_references text[], descriptions text[], customer_ids uuid[], hold_ids uuid[], failure_codes text[], metadata_texts jsonb[], created_times timestamp with time zone[], updated_times timestamp with time zone[], skipped integer[] DEFAULT '{}'::integer[]) returns void language plpgsql volatile;
+
+
+create schema reconciliation;
+grant usage on schema reconciliation to florin_maintenance;
+grant usage on schema reconciliation to florin_service;
+
+create table reconciliation.breaks (
+  tenant_id integer not null,
+  run_id uuid not null,
+  number integer not null,
+  type text not null,
+  kind text not null,
+  line integer,
+  reference text,
+  backend_reference text,
+  movement_id uuid,
+  operation_id uuid,
+  payment_id uuid,
+  refund_id uuid,
+  here_status text,
+  here_amount bigint,
+  here_currency text,
+  here_fee bigint,
+  here_at timestamp with time zone,
+  there_status text,
+  there_amount bigint,
+  there_currency text,
+  there_fee bigint,
+  there_at timestamp with time zone,
+  told_before boolean not null,
+  fact text not null,
+  constraint breaks_pkey PRIMARY KEY (tenant_id, run_id, number),
+  constraint breaks_kind_check CHECK (kind = ANY (ARRAY['charge'::text, 'refund'::text])),
+  constraint breaks_number_check CHECK (number > 0),
+  constraint breaks_type_check CHECK (type = ANY (ARRAY['missing_here'::text, 'missing_there'::text, 'status_differs'::text, 'currency_differs'::text, 'amount_differs'::text, 'fee_differs'::text, 'duplicate'::text]))
+);
+grant insert, select on reconciliation.breaks to florin_service;
+grant select on reconciliation.breaks to florin_maintenance;
+
+create table reconciliation.corrections (
+  tenant_id integer not null,
+  run_id uuid not null,
+  number integer not null,
+  transfer_id uuid not null,
+  connector text not null,
+  fact text not null,
+  against text not null,
+  reason text not null,
+  actor text not null,
+  created_at timestamp with time zone not null,
+  constraint corrections_pkey PRIMARY KEY (tenant_id, run_id, number),
+  constraint corrections_transfer_id_key UNIQUE (transfer_id),
+  constraint corrections_against_check CHECK (against = ANY (ARRAY['corrections'::text, 'payable'::text])),
+  constraint corrections_reason_check CHECK (length(reason) >= 1 AND length(reason) <= 500)
+);
+CREATE UNIQUE INDEX corrections_fact ON reconciliation.corrections USING btree (tenant_id, connector, fact);
+grant insert, select on reconciliation.corrections to florin_service;
+grant select on reconciliation.corrections to florin_maintenance;
+
+create table reconciliation.lines (
+  run_id uuid not null,
+  line integer not null,
+  kind text not null,
+  reference text not null,
+  operation_id uuid,
+  payment_id uuid,
+  refund_id uuid,
+  backend_reference text,
+  amount bigint not null,
+  currency text not null,
+  status text not null,
+  at timestamp with time zone not null,
+  fee bigint,
+  constraint lines_pkey PRIMARY KEY (run_id, line)
+);
+grant delete, insert, select on reconciliation.lines to florin_service;
+grant select on reconciliation.lines to florin_maintenance;
+
+create table reconciliation.movements (
+  run_id uuid not null,
+  movement_id uuid not null,
+  kind text not null,
+  operation_id uuid,
+  payment_id uuid,
+  refund_id uuid,
+  status text not null,
+  amount bigint not null,
+  currency text not null,
+  fee bigint,
+  at timestamp with time zone not null,
+  fact text,
+  corrections integer not null,
+  constraint movements_pkey PRIMARY KEY (run_id, movement_id)
+);
+grant delete, insert, select on reconciliation.movements to florin_service;
+grant select on reconciliation.movements to florin_maintenance;
+
+create table reconciliation.pairs (
+  run_id uuid not null,
+  line integer not null,
+  movement_id uuid not null,
+  again boolean not null,
+  constraint pairs_pkey PRIMARY KEY (run_id, line)
+);
+grant delete, insert, select on reconciliation.pairs to florin_service;
+grant select on reconciliation.pairs to florin_maintenance;
+
+create table reconciliation.runs (
+  tenant_id integer not null,
+  id uuid not null,
+  version integer not null,
+  connector text not null,
+  period_from timestamp with time zone not null,
+  period_until timestamp with time zone not null,
+  digest bytea not null,
+  lines integer not null,
+  matched integer not null,
+  breaks integer not null,
+  types jsonb not null,
+  corrected integer not null default 0,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint runs_pkey PRIMARY KEY (tenant_id, id),
+  constraint runs_check CHECK (period_from < period_until),
+  constraint runs_check1 CHECK (0 <= corrected AND corrected <= breaks),
+  constraint runs_digest_check CHECK (octet_length(digest) = 32),
+  constraint runs_version_check CHECK (version > 0)
+);
+grant insert, select, update (corrected, updated_at, version) on reconciliation.runs to florin_service;
+grant select on reconciliation.runs to florin_maintenance;
+
+create function reconciliation.facts_of(run uuid) returns TABLE(line integer, fact text) language sql stable;
+create function reconciliation.movements_here(tenant integer, backend text) returns TABLE(movement_id uuid, kind text, operation_id uuid, payment_id uuid, refund_id uuid, status text, amount bigint, currency text, fee bigint, at timestamp with time zone) language sql stable;
+create function reconciliation.movements_of(tenant integer, backend text) returns TABLE(movement_id uuid, kind text, operation_id uuid, payment_id uuid, refund_id uuid, status text, amount bigint, currency text, fee bigint, at timestamp with time zone, fact text, corrections integer) language sql stable;
+create function reconciliation.owners_of(run uuid, only_tenant integer, lines_max integer) returns TABLE(tenant_id integer, connector text) language sql stable;
+create function reconciliation.pair_again(run uuid) returns void language plpgsql volatile set enable_nestloop=off set jit=off;
+create function reconciliation.pair_by_name(run uuid) returns void language plpgsql volatile set enable_nestloop=off set jit=off;
+create function reconciliation.pair_by_payment(run uuid, closeness text) returns void language plpgsql volatile set enable_nestloop=off set jit=off;
+create function reconciliation.results_of(run uuid, tenant integer, since timestamp with time zone, until timestamp with time zone) returns TABLE(type text, kind text, line integer, reference text, backend_reference text, movement_id uuid, operation_id uuid, payment_id uuid, refund_id uuid, here_status text, here_amount bigint, here_currency text, here_fee bigint, here_at timestamp with time zone, there_status text, there_amount bigint, there_currency text, there_fee bigint, there_at timestamp with time zone, told_before boolean, fact text) language sql stable set enable_nestloop=off set jit=off;
+create function reconciliation.stage_movements(run uuid, tenant integer, backend text, since timestamp with time zone, until timestamp with time zone) returns void language plpgsql volatile set enable_nestloop=off set jit=off;
 
 
 create schema vendors;
@@ -465,3 +650,166 @@ grant insert, select, update (enabled, fee_basis_points, fee_fixed, idempotency_
 grant select on vendors.vendors to florin_maintenance;
 
 create function vendors.revoke(kind text, subject text, at timestamp with time zone) returns void language plpgsql volatile;
+
+
+create schema webhooks;
+grant usage on schema webhooks to florin_maintenance;
+grant usage on schema webhooks to florin_service;
+
+create table webhooks.attempts (
+  tenant_id integer not null,
+  delivery_id uuid not null,
+  number integer not null,
+  at timestamp with time zone not null,
+  status smallint,
+  error text,
+  duration_ms integer not null,
+  request_headers jsonb not null,
+  answer_headers jsonb,
+  answer bytea,
+  constraint attempts_pkey PRIMARY KEY (delivery_id, number),
+  constraint attempts_answer_check CHECK (octet_length(answer) <= 1024),
+  constraint attempts_number_check CHECK (number > 0)
+);
+grant delete, select on webhooks.attempts to florin_maintenance;
+grant insert, select on webhooks.attempts to florin_service;
+
+create table webhooks.deliveries (
+  tenant_id integer not null,
+  id uuid not null,
+  endpoint_id uuid not null,
+  event text not null,
+  event_type text not null,
+  object_id uuid,
+  "position" bigint not null,
+  replay integer not null default 0,
+  state text not null,
+  ordered boolean not null,
+  waiting boolean not null,
+  attempts integer not null default 0,
+  attempts_made integer not null default 0,
+  due_at timestamp with time zone not null,
+  leased_until timestamp with time zone,
+  last_status smallint,
+  last_error text,
+  created_at timestamp with time zone not null,
+  settled_at timestamp with time zone,
+  constraint deliveries_pkey PRIMARY KEY (tenant_id, id),
+  constraint deliveries_check CHECK (ordered OR NOT waiting),
+  constraint deliveries_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'discarded'::text]))
+) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.05);
+CREATE INDEX deliveries_due ON webhooks.deliveries USING btree (endpoint_id, due_at) WHERE ((state = 'pending'::text) AND (NOT waiting));
+CREATE UNIQUE INDEX deliveries_event ON webhooks.deliveries USING btree (endpoint_id, "position", replay);
+CREATE INDEX deliveries_failed ON webhooks.deliveries USING btree (tenant_id, id) WHERE (state = 'failed'::text);
+CREATE INDEX deliveries_of_event ON webhooks.deliveries USING btree (event);
+CREATE INDEX deliveries_order ON webhooks.deliveries USING btree (endpoint_id, object_id, "position", replay) WHERE ((state = 'pending'::text) AND ordered);
+grant delete, select on webhooks.deliveries to florin_maintenance;
+grant insert, select, update (attempts, attempts_made, due_at, last_error, last_status, leased_until, settled_at, state, waiting) on webhooks.deliveries to florin_service;
+
+create table webhooks.endpoints (
+  tenant_id integer not null,
+  id uuid not null,
+  version integer not null,
+  url text not null,
+  events text[] not null,
+  description text,
+  metadata jsonb not null,
+  ordered boolean not null,
+  payload text not null,
+  state text not null,
+  disabled_reason text,
+  from_position bigint not null,
+  failures integer not null default 0,
+  failing_since timestamp with time zone,
+  paused_until timestamp with time zone,
+  created_at timestamp with time zone not null,
+  updated_at timestamp with time zone not null,
+  constraint endpoints_pkey PRIMARY KEY (tenant_id, id),
+  constraint endpoints_check CHECK ((state = 'disabled'::text) = (disabled_reason IS NOT NULL)),
+  constraint endpoints_disabled_reason_check CHECK (disabled_reason = ANY (ARRAY['requested'::text, 'gone'::text, 'failing'::text])),
+  constraint endpoints_events_check CHECK (cardinality(events) >= 1 AND cardinality(events) <= 100),
+  constraint endpoints_payload_check CHECK (payload = ANY (ARRAY['full'::text, 'thin'::text])),
+  constraint endpoints_state_check CHECK (state = ANY (ARRAY['enabled'::text, 'disabled'::text, 'deleted'::text])),
+  constraint endpoints_url_check CHECK (length(url) <= 2048),
+  constraint endpoints_version_check CHECK (version > 0)
+);
+CREATE UNIQUE INDEX endpoints_id ON webhooks.endpoints USING btree (id);
+grant insert, select, update (description, disabled_reason, events, failing_since, failures, from_position, metadata, ordered, paused_until, payload, state, updated_at, url, version) on webhooks.endpoints to florin_service;
+grant select on webhooks.endpoints to florin_maintenance;
+
+create table webhooks.progress (
+  single boolean not null default true,
+  "position" bigint not null,
+  constraint progress_pkey PRIMARY KEY (single),
+  constraint progress_position_check CHECK ("position" >= 0),
+  constraint progress_single_check CHECK (single)
+);
+grant select on webhooks.progress to florin_maintenance;
+grant select, update ("position") on webhooks.progress to florin_service;
+
+create table webhooks.replays (
+  tenant_id integer not null,
+  endpoint_id uuid not null,
+  number integer not null,
+  from_at timestamp with time zone not null,
+  before_at timestamp with time zone not null,
+  events text[] not null,
+  "position" bigint not null,
+  end_position bigint not null,
+  found integer not null default 0,
+  state text not null,
+  created_at timestamp with time zone not null,
+  ended_at timestamp with time zone,
+  constraint replays_pkey PRIMARY KEY (endpoint_id, number),
+  constraint replays_check CHECK (from_at < before_at),
+  constraint replays_check1 CHECK ((state = 'running'::text) = (ended_at IS NULL)),
+  constraint replays_number_check CHECK (number > 0),
+  constraint replays_state_check CHECK (state = ANY (ARRAY['running'::text, 'done'::text, 'canceled'::text]))
+);
+CREATE UNIQUE INDEX replays_running ON webhooks.replays USING btree (endpoint_id) WHERE (state = 'running'::text);
+grant delete, select on webhooks.replays to florin_maintenance;
+grant insert, select, update ("position", ended_at, found, state) on webhooks.replays to florin_service;
+
+create table webhooks.secrets (
+  endpoint_id uuid not null,
+  number integer not null,
+  tenant_id integer not null,
+  sealed bytea not null,
+  created_at timestamp with time zone not null,
+  expires_at timestamp with time zone,
+  constraint secrets_pkey PRIMARY KEY (endpoint_id, number),
+  constraint secrets_number_check CHECK (number > 0)
+);
+grant delete, select on webhooks.secrets to florin_maintenance;
+grant insert, select, update (expires_at) on webhooks.secrets to florin_service;
+
+create view webhooks.webhook_events (
+  id text,
+  type text,
+  status text,
+  retry_count integer,
+  url text,
+  last_status smallint,
+  last_error text,
+  next_attempt_at timestamp with time zone,
+  created_at timestamp with time zone,
+  settled_at timestamp with time zone,
+  payload jsonb,
+  tenant_id integer,
+  endpoint_id uuid,
+  delivery_id uuid
+) as select … from journal.entries, journal.positions, webhooks.deliveries, webhooks.endpoints;
+grant select on webhooks.webhook_events to florin_maintenance;
+grant select, update (retry_count, status) on webhooks.webhook_events to florin_service;
+
+create function webhooks.claim(endpoint_ids uuid[], counts integer[], at timestamp with time zone, until timestamp with time zone) returns TABLE(tenant_id integer, id uuid, endpoint_id uuid, event text, event_type text, "position" bigint, attempts integer, attempts_made integer, endpoint_version integer) language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.count_failures(endpoint_ids uuid[], failed integer[], accepted integer[], at timestamp with time zone, open_after integer, pause_min interval, pause_max interval) returns TABLE(tenant_id integer, endpoint_id uuid, failures integer, failing_since timestamp with time zone, paused_until timestamp with time zone) language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.enqueue(tenant_ids integer[], ids uuid[], endpoint_ids uuid[], events text[], event_types text[], object_ids uuid[], positions bigint[], replays integer[], in_order integer[], at timestamp with time zone) returns integer language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.look_for_due(after uuid, looks integer) returns TABLE(endpoint_id uuid, tenant_id integer, due_at timestamp with time zone, state text, paused_until timestamp with time zone) language sql stable set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.next_events(span integer) returns TABLE(first_position bigint, end_position bigint, tenant_id integer, endpoint_id uuid, "position" bigint, event_id uuid, event_type text, object_id uuid, ordered boolean) language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.record(tenant_ids integer[], ids uuid[], numbers integer[], states text[], due_ats timestamp with time zone[], times timestamp with time zone[], statuses integer[], errors text[], durations_ms integer[], request_headers jsonb[], answer_headers jsonb[], answers bytea[]) returns integer language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.redeliver() returns trigger language plpgsql volatile;
+create function webhooks.release(tenant_ids integer[], ids uuid[], numbers integer[]) returns void language sql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.remove_attempts(before timestamp with time zone, page bigint, pages integer, OUT next_page bigint, OUT removed bigint) returns record language plpgsql volatile security definer set search_path=pg_catalog, pg_temp;
+create function webhooks.remove_deliveries(before timestamp with time zone, page bigint, pages integer, OUT next_page bigint, OUT removed bigint) returns record language plpgsql volatile security definer set enable_hashjoin=off set enable_mergejoin=off set search_path=pg_catalog, pg_temp;
+create function webhooks.remove_secrets(before timestamp with time zone) returns bigint language plpgsql volatile security definer set search_path=pg_catalog, pg_temp;

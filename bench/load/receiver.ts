@@ -8,10 +8,7 @@ import { quantile } from '../statistics.ts';
  * anew.
  */
 const receiver = createServer((request, response) => {
-  const way = (request.url ?? '').split('/')[1] ?? '';
-  if (way === 'count') return void response.end(String(count));
-  if (way === 'report') return void response.end(JSON.stringify(report()));
-  const treat = ways[way] ?? accept;
+  const treat = ways[(request.url ?? '').split('/')[1] ?? ''] ?? accept;
   treat(request, response);
 });
 
@@ -39,8 +36,10 @@ const accept = (request: IncomingMessage, response: ServerResponse): void => {
   });
 };
 
-/** What receivers do that are no good. */
+/** What is told, and what receivers do that are no good. */
 const ways: Readonly<Record<string, (request: IncomingMessage, response: ServerResponse) => void>> = {
+  count: (_, response) => void response.end(String(count)),
+  report: (_, response) => void response.end(JSON.stringify(report())),
   hang: (request) => void request.resume(),
   trickle: (_, response) => {
     response.writeHead(200, { 'content-length': '100000' });

@@ -116,9 +116,10 @@ export const backlogMemory = async (stage: Stage): Promise<Sample[]> => {
   await happenOnce(stage, api.url, receiver, vendor);
   await withClient(stage.postgres.superuser(commonDatabase), async (client) => {
     await client.query(
-      `insert into webhooks.deliveries (tenant_id, id, endpoint_id, event_id, event_type, object_id, position, replay, state,
-                                        due_at, created_at)
-       select tenant_id, gen_random_uuid(), endpoint_id, event_id, event_type, object_id, position, n, 'pending', due_at, created_at
+      `insert into webhooks.deliveries (tenant_id, id, endpoint_id, event, event_type, object_id, position, replay, state, ordered,
+                                        waiting, due_at, created_at)
+       select tenant_id, gen_random_uuid(), endpoint_id, event, event_type, object_id, position, n, 'pending', false, false,
+              due_at, created_at
        from (select * from webhooks.deliveries order by position desc limit 1) d, generate_series(1, $1::integer) n`,
       [backlog],
     );

@@ -17,7 +17,7 @@ import {
 } from '../src/services/testing.ts';
 import { badMoney, badRequests, json, type Bad } from './setup/bad-requests.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
-import { maker, signTwoHeads, type Good } from './setup/good-requests.ts';
+import { maker, signTwoHeads, typeOf, type Good } from './setup/good-requests.ts';
 import {
   changedTables,
   operationsOf,
@@ -98,7 +98,7 @@ describe.each([
   const transmitTo = (operation: Operation, good: Good, change: Bad['change'] = {}): Promise<Received> => {
     const { path = good.path, headers = {}, ...rest } = change;
     const credential = operation.isPublic ? {} : testKey;
-    const type = (rest.body ?? good.body) === undefined ? {} : json;
+    const type = rest.body === undefined ? typeOf(good) : json;
     const sent = { ...type, ...credential, ...headers };
     const url = operation.isProbe ? health.url : api.url;
     return transmit({ body: good.body, ...rest, method: operation.method, url: url + path, headers: sent });
@@ -244,8 +244,9 @@ test('every request that is spoilt here would be accepted as it stands', async (
   const make = maker(api.url);
   const refused: string[] = [];
   for (const operation of operations.filter(({ isProbe }) => !isProbe)) {
-    const { path, body } = await make(operation);
-    const headers = { ...(operation.isPublic ? {} : testKey), ...(body === undefined ? {} : json) };
+    const good = await make(operation);
+    const { path, body } = good;
+    const headers = { ...(operation.isPublic ? {} : testKey), ...typeOf(good) };
     const { status, text } = await transmit({ method: operation.method, url: api.url + path, headers, body });
     if (status >= 300) refused.push(`${operation.id} answered ${status}: ${text}`);
   }

@@ -1,8 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { systemClock } from '../src/lib/clock.ts';
 import { testServer } from '../src/lib/http/testing.ts';
-import { checkProof, parseProof } from '../src/journal/check.ts';
-import { sealAll } from '../src/journal/testing.ts';
 import { plain } from '../src/lib/openapi/example.ts';
 import type { Connector } from '../src/payments/connectors/connector.ts';
 import { sandbox, sandboxCases } from '../src/payments/connectors/sandbox.ts';
@@ -19,7 +17,17 @@ import {
   type TestApi,
   type TestParts,
 } from '../src/services/testing.ts';
+import { spreadEvents } from '../src/webhooks/testing.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
+import { typeOf } from './setup/good-requests.ts';
+import {
+  callJournal,
+  callReconciliations,
+  callDeliveries,
+  callWebhooks,
+  type Calls,
+  type Given,
+} from './setup/journeys.ts';
 import { breaches, operationsOf, transmit, type Operation, type Received } from './setup/requests.ts';
 import { words } from './setup/spoilt.ts';
 
@@ -28,15 +36,6 @@ const operationOf = (id: string): Operation => {
   const found = operations.find((operation) => operation.id === id);
   if (!found) throw new Error(`the document has no operation ${id}`);
   return found;
-};
-
-type Given = {
-  ids?: Record<string, string>;
-  query?: string;
-  json?: unknown;
-  headers?: Record<string, string>;
-  /** 2xx unless told. */
-  status?: number;
 };
 
 const at = ({ path }: Operation, ids: Record<string, string> = {}): string =>
@@ -105,8 +104,8 @@ describe.each([
   const call = async (id: string, given: Given = {}): Promise<Received['body']> => {
     const operation = operationOf(id);
     const path = at(operation, given.ids);
-    const body = given.json === undefined ? undefined : JSON.stringify(given.json);
-    const type = body === undefined ? {} : { 'content-type': 'application/json' };
+    const body = given.json === undefined ? given.csv : JSON.stringify(given.json);
+    const type = typeOf({ body, type: given.csv === undefined ? 'application/json' : 'text/csv' });
     const headers = { ...(operation.isPublic ? {} : testKey), ...type, ...given.headers };
     const sent = { method: operation.method, url: `${urlOf(operation)}${path}${given.query ?? ''}`, body };
     if (operation.parameters.some(({ name }) => name === 'Dry-Run')) {
@@ -303,21 +302,20 @@ describe.each([
     });
   });
 
+  const calls: Calls = { call, pages, pay, seal: () => spreadEvents(database) };
   test('the journal and what it proves', async () => {
-    const [line] = (await call('listAudit'))['data'] as { id: string }[]; // as documented
-    const ids = { id: line?.id ?? '' };
-    await call('getJournalProof', { ids, status: 409 });
-    await call('getJournalConsistency', { status: 404 });
-    await sealAll(database);
-    await pay();
-    await sealAll(database);
-    const heads = await pages('listJournalHeads');
-    const proof = await call('getJournalProof', { ids });
-    expect(checkProof(parseProof(JSON.stringify(proof)))).toMatchObject({ faults: [] });
-    const [second, first] = heads.map(({ size }) => String(size));
-    await call('getJournalConsistency', { query: `?first=${first}&second=${second}` });
-    await call('getJournalConsistency', { query: `?first=${second}&second=${first}`, status: 400 });
-    await call('getJournalProof', { ids: { id: 'evt_00000000000000000000000000' }, status: 404 });
+    expect(await callJournal(calls)).toMatchObject({ faults: [] });
+  });
+
+  test('events and webhooks', async () => {
+    expect(await callWebhooks(calls)).toEqual([7, 6, 5, 4, 3, 2, 1]);
+    expect(await callDeliveries(calls)).toEqual(['payment.succeeded']);
+  });
+
+  test('reconciliations and corrections', async () => {
+    const { made, again, breaks } = await callReconciliations(calls);
+    expect(again).toEqual(made);
+    expect(breaks).toEqual(['duplicate', 'missing_here', 'missing_here']);
   });
 
   test('health, also when something is away', async () => {

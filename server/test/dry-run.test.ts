@@ -21,7 +21,7 @@ import {
 import { findVendorRecord } from '../src/vendors/credentials.ts';
 import { differencesIn, payOut } from './setup/api.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
-import { maker } from './setup/good-requests.ts';
+import { maker, typeOf } from './setup/good-requests.ts';
 import {
   breaches,
   changedTables,
@@ -34,11 +34,10 @@ import {
 
 const operations = operationsOf(await makeDocument('0.0.0'));
 const writes = operations.filter(({ isPublic, method }) => !isPublic && method !== 'GET');
-const json = { 'content-type': 'application/json' };
 const dry = { ...testKey, 'dry-run': 'true' };
 
 /** Members that a real answer shows and a preview never. */
-const secretMembers = ['key', 'client_secret'];
+const secretMembers = ['key', 'client_secret', 'secret'];
 
 /** What a preview may leave out of the body that its status has otherwise. */
 const withoutSecrets = (schema: PlainSchema): PlainSchema => {
@@ -122,8 +121,9 @@ describe.each([
   test.each(writes.map((operation) => ({ id: operation.id, operation })))(
     '$id changes nothing and answers as documented',
     async ({ operation }: { operation: Operation }) => {
-      const { path, body } = await make(operation);
-      const headers = { ...dry, ...(body === undefined ? {} : json) };
+      const good = await make(operation);
+      const { path, body } = good;
+      const headers = { ...dry, ...typeOf(good) };
       const before = await everything();
       const answer = await transmit({ method: operation.method, url: api.url + path, headers, body });
       expect(changedTables(before.contents, (await everything()).contents)).toEqual([]);

@@ -38,16 +38,19 @@ export const openCommandDatabase = async (): Promise<CommandDatabase> => {
     db: database.db,
     secrets: openSecrets(config, { env: processEnv(), clock: systemClock }),
     masterKey: keyFrom(config.encryption.masterKey),
-    context: {
-      tenantId: platformTenantId,
-      actor: `cli:${userInfo().username}`,
-      origin: undefined,
-      requestId: undefined,
-      now: systemClock.now(),
-    },
+    context: commandContext(),
     [Symbol.asyncDispose]: () => database.close(),
   };
 };
+
+/** Who types a command, and when; of the platform until it is known whom it is about. */
+export const commandContext = (): Context => ({
+  tenantId: platformTenantId,
+  actor: `cli:${userInfo().username}`,
+  origin: undefined,
+  requestId: undefined,
+  now: systemClock.now(),
+});
 
 export const dryRunOption = (): Option =>
   new Option('--dry-run', 'change nothing, and print what it would do as JSON');

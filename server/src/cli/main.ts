@@ -7,13 +7,18 @@ import { register as audit } from './audit.ts';
 import { register as config } from './config.ts';
 import { register as db } from './db.ts';
 import { register as doctor } from './doctor.ts';
+import { register as events } from './events.ts';
 import { register as journal } from './journal.ts';
 import { register as ledger } from './ledger.ts';
 import { register as migrate } from './migrate.ts';
+import { register as payments } from './payments.ts';
+import { register as reconcile } from './reconcile.ts';
+import { register as queue } from './queue.ts';
 import { register as serve } from './serve.ts';
 import { register as start } from './start.ts';
 import { register as validate } from './validate.ts';
 import { register as vendor } from './vendor.ts';
+import { register as webhooks } from './webhooks.ts';
 
 const commands = [
   start,
@@ -25,6 +30,11 @@ const commands = [
   apiKey,
   config,
   ledger,
+  reconcile,
+  payments,
+  events,
+  webhooks,
+  queue,
   audit,
   journal,
   db,

@@ -10,6 +10,7 @@ import { processEnv } from '../lib/config/environment.ts';
 import { openDatabase, type Db } from '../lib/database.ts';
 import type { Finding } from '../lib/finding.ts';
 import { verifyPayments } from '../payments/verify.ts';
+import { verifyReconciliations } from '../reconciliation/verify.ts';
 import { openSecrets, type SecretsConfig } from '../secrets/secrets.ts';
 import { print, printJson } from './context.ts';
 import { findTarget } from './target.ts';
@@ -66,6 +67,7 @@ const verify = async (options: Options): Promise<void> => {
 const findingsOf = async (db: Db, options: VerifyOptions): Promise<Finding[]> => [
   ...(await verifyLedger(db)),
   ...(await verifyPayments(db)),
+  ...(await verifyReconciliations(db)),
   ...(await verifyJournal(db, (ids) => listTransfers(db, ids), options)),
 ];
 

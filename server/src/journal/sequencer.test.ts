@@ -242,7 +242,7 @@ describe('one sequencer', () => {
       const { rows } = await sql`
         select pid from pg_stat_activity
         where datname = current_database() and application_name = 'florin-sequencer'
-          and query like 'select pg_try_advisory_lock%'
+          and query like '%select pg_try_advisory_lock%'
       `.execute(database.superuser);
       return rows;
     };

@@ -1,10 +1,13 @@
-import { setImmediate } from 'node:timers/promises';
+import { setImmediate, setTimeout as wait } from 'node:timers/promises';
 import { sql } from 'kysely';
+import { sealedChannel } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
-import { openDatabase, type ConnectionOptions, type Db } from '../lib/database.ts';
-import { repeat, type Job } from '../lib/jobs.ts';
+import type { ConnectionOptions, Db } from '../lib/database.ts';
+import type { Job } from '../lib/jobs.ts';
+import { lead } from '../lib/leader.ts';
 import type { Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
+import { createWake, type Wake } from '../lib/wake.ts';
 import { findNewestHead, insertHead, publishKeys, type StoredHead } from './heads.ts';
 import type { Edge, Node } from './merkle.ts';
 import { sequencerMetrics, type SequencerMetrics } from './sequencer-metrics.ts';
@@ -18,7 +21,9 @@ type Options = {
   clock: Clock;
   log: Log;
   metrics: Pick<Metrics, 'registry'>;
-  /** How often to look for new entries while there are none. */
+  /** Rings when there is something new. */
+  wake?: Wake;
+  /** How often to look for new entries while nobody says that there are any. */
   pollMs?: number;
   /** The time between two signed heads, at least. */
   headIntervalMs?: number;
@@ -37,31 +42,28 @@ const signerAgeMs = 30_000;
 
 /**
  * Gives every committed journal entry its position, appends it to the Merkle tree and signs heads of it. One process does, the
- * one that holds the lock; the others wait to take over. Writers of entries neither wait for it nor tell it anything.
+ * one that holds the lock; the others wait to take over. Writers of entries do not wait for it.
  */
 export const sequencerJob = (options: Options): Job => ({
   name: 'sequencer',
-  run: (signal) => run({ ...defaults, ...options }, signal),
+  run: (signal) => run({ ...defaults, wake: createWake(), ...options }, signal),
 });
 
-type Settings = Options & typeof defaults;
+type Settings = Options & typeof defaults & { wake: Wake };
 
 const run = async (settings: Settings, signal: AbortSignal): Promise<void> => {
-  const { log, connection } = settings;
+  const { log } = settings;
   const metrics = sequencerMetrics(settings.metrics.registry);
-  await using database = openDatabase({
-    connection: { ...connection, statementTimeoutMs: undefined },
-    poolMax: 1,
-    applicationName: 'florin-sequencer',
-  });
-  // One connection for all: as long as it lives the lock is held, and when it is lost nothing more is written.
-  await database.db.connection().execute(async (session) => {
-    await prepare(session);
-    if (!(await waitForLock(session, signal, settings.standbyMs))) return;
+  const leading = { ...settings, applicationName: 'florin-sequencer', lock: sequencerLock, signal };
+  await lead(leading, async (session) => {
     try {
       const sequencer = await takeOver(session, settings, metrics, signal);
       log.info({ position: sequencer.edge.size.toString() }, 'This process orders the journal now');
-      await repeat(signal, settings.pollMs, () => advance(sequencer));
+      while (!signal.aborted) {
+        const startedAtMs = performance.now();
+        if ((await advance(sequencer)) === 'more') continue;
+        await rest(settings, performance.now() - startedAtMs, signal);
+      }
       await signHead(sequencer, 'now');
     } finally {
       metrics.leader.set(0);
@@ -69,38 +71,17 @@ const run = async (settings: Settings, signal: AbortSignal): Promise<void> => {
   });
 };
 
-/**
- * The session as the sequencer needs it. A few new rows are looked up, whatever old statistics of a growing table say; and
- * the server notices within seconds when the machine of the sequencer is gone, which frees the lock.
- */
-const prepare = async (session: Db): Promise<void> => {
-  const settings = {
-    enable_seqscan: 'off',
-    enable_hashjoin: 'off',
-    enable_mergejoin: 'off',
-    jit: 'off',
-    tcp_keepalives_idle: '5',
-    tcp_keepalives_interval: '2',
-    tcp_keepalives_count: '3',
-  };
-  for (const [name, value] of Object.entries(settings))
-    await sql`select set_config(${name}, ${value}, false)`.execute(session);
-};
-
 /** Held by the session of the one sequencer of a database. */
-const lockKey = sql`hashtext('florin.journal'), hashtext('sequencer')`;
+const sequencerLock = ['florin.journal', 'sequencer'] as const;
 
-/** True once the lock is ours, false when it is time to stop. Asking again and again keeps no snapshot open, as waiting would. */
-const waitForLock = async (session: Db, signal: AbortSignal, standbyMs: number): Promise<boolean> => {
-  const got = new AbortController();
-  await repeat(AbortSignal.any([signal, got.signal]), standbyMs, async () => {
-    const { rows } = await sql<{ taken: boolean }>`select pg_try_advisory_lock(${lockKey}) as taken`.execute(
-      session,
-    );
-    if (rows[0]?.taken) got.abort();
-    return 'idle';
-  });
-  return got.signal.aborted;
+/** So many times as long as a look took it rests: a fifth of the time of one processor is all that writers lose to it. */
+const restFactor = 4;
+
+/** Rests until there is something new, but for a while in any case. */
+const rest = async ({ pollMs, wake }: Settings, tookMs: number, signal: AbortSignal): Promise<void> => {
+  const restMs = Math.min(tookMs * restFactor, pollMs);
+  await wait(restMs, undefined, { signal }).catch(() => undefined);
+  await wake.next(pollMs - restMs, signal);
 };
 
 /** What the sequencer knows: everything else is in the database. */
@@ -172,6 +153,7 @@ const advance = async (sequencer: Sequencer): Promise<'more' | 'idle'> => {
   const sealed = await session.transaction().execute(async (tx) => {
     const found = await sealWaiting(tx, { since, start: edge.size, limit: lookMax });
     await insertNodes(tx, await grow(edge, found.leaves));
+    if (found.leaves.length > 0) await tell(tx);
     return found;
   });
   showLag(sequencer, sealed.oldest, sealed.waiting);
@@ -231,7 +213,13 @@ const seal = async ({ session, edge }: Sequencer, entries: readonly WaitingEntry
                   ${leaves}::bytea[]) with ordinality as e(tenant_id, id, leaf, ordinal)
     `.execute(tx);
     await insertNodes(tx, nodes);
+    await tell(tx);
   });
+};
+
+/** Those who pass events on hear of it when it is committed. */
+const tell = async (tx: Db): Promise<void> => {
+  await sql`select pg_notify(${sealedChannel}, '')`.execute(tx);
 };
 
 /** Signs what was sealed since the last head, if anything was. */

@@ -12,7 +12,8 @@ import {
 const Code = Type.String({
   maxLength: 64,
   description:
-    '`payable` (owed to the vendor), `fees` (earned on it) or `external:<connector>` (the world outside).',
+    '`payable` (owed to the vendor), `fees` (earned on it), `external:<connector>` (the world outside) or `corrections` ' +
+    '(in suspense until it is clear whose it is).',
   examples: ['payable'],
 });
 
@@ -53,7 +54,7 @@ export const EntryAnswer = Type.Object({
   kind: Type.String({ maxLength: 40, description: 'What moved the money.', examples: ['payment'] }),
   object_id: Type.String({
     maxLength: 40,
-    description: 'The payment or refund.',
+    description: 'The payment, the refund, or the reconciliation that was corrected.',
     examples: ['pay_01h455vb4pex5vsknk084sn02q'],
   }),
   direction: Direction,

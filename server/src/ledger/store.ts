@@ -232,6 +232,7 @@ const objectOf = (kind: string, uuid: string): string => {
     payment: 'payment',
     capture: 'payment',
     refund: 'refund',
+    correction: 'reconciliation',
   };
   const object = objects[kind];
   return object ? fromUuid(object, uuid) : uuid;

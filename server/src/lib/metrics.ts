@@ -1,6 +1,8 @@
 import { Counter, Gauge, Registry, collectDefaultMetrics } from 'prom-client';
+import { connectorMetrics } from './metrics/connectors.ts';
 import { processMetrics } from './metrics/process.ts';
 import { rejectMetrics, requestMetrics } from './metrics/requests.ts';
+import { webhookMetrics } from './metrics/webhooks.ts';
 import { workerMetrics } from './metrics/worker.ts';
 import { writeMetrics } from './metrics/writes.ts';
 
@@ -57,7 +59,10 @@ export const createMetrics = (options: { process: boolean } = { process: true })
       labelNames: ['reason'],
       registers,
     }),
+    ...connectorMetrics(registers),
     ...workerMetrics(registers),
+    /** What is sent to vendors. */
+    webhooks: webhookMetrics(registers),
     ...writeMetrics(registers),
     ...certificateMetrics(registers),
     ...observerMetrics(registers),

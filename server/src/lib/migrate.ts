@@ -10,6 +10,7 @@ export const schemas = [
   'audit',
   'events',
   'webhooks',
+  'reconciliation',
   'payments',
   'customers',
   'vendors',

@@ -38,7 +38,18 @@ export const stepNames = [
   'forward.answered',
 ] as const;
 
-export type StepName = (typeof stepNames)[number];
+/** The same of a worker that passes events on. */
+export const webhookStepNames = [
+  /** Deliveries are queued, in a transaction that is not committed. */
+  'fan-out.commit',
+  /** Deliveries are claimed, none is sent. */
+  'delivery.claimed',
+  /** A receiver has answered, nothing of it is written. */
+  'delivery.answered',
+  'delivery.recorded',
+] as const;
+
+export type StepName = (typeof stepNames)[number] | (typeof webhookStepNames)[number];
 
 /** Where steps are published: `node:diagnostics_channel`. */
 export const stepChannel = 'florin:step';

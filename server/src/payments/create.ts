@@ -7,8 +7,9 @@ import type { Id } from '../lib/ids.ts';
 import { parseAmount } from '../lib/money.ts';
 import { refusalTexts } from '../ledger/ledger.ts';
 import { applyEffect, entriesOf } from './apply.ts';
+import type { Connector } from './connectors/connector.ts';
 import { authorised, charged } from './effects.ts';
-import { connectorFor, type PaymentsModule } from './module.ts';
+import { assertReachable, connectorFor, defaultMethod, type PaymentsModule } from './module.ts';
 import { insertOperation } from './operation-store.ts';
 import { operationOf, perform } from './operations.ts';
 import { draftPayment, type Payment } from './payment.ts';
@@ -20,7 +21,8 @@ import { answered, given, paymentAccounts, refusing, type PaymentRequest, type W
 /**
  * Takes a payment. Answers 201 `succeeded` or `requires_capture`, 201 `failed` with a `failure_code` for a decline,
  * 202 `processing` or `unknown` while the backend is silent.
- * @throws AppError `invalid_request`, `no_connector`, `fee_exceeds_amount`, `balance_overflow` and those of idempotency
+ * @throws AppError `invalid_request`, `no_connector`, `fee_exceeds_amount`, `balance_overflow`, `unavailable` and those of
+ * idempotency
  */
 export const create = async (
   module: PaymentsModule,
@@ -32,7 +34,7 @@ export const create = async (
   checkCustomer(body);
   const request = { context, operation: 'payments.create', key, request: withoutPerson(module, body) };
   return refusing(module, request, async () => {
-    const paymentMethod = body.payment_method ?? 'book';
+    const paymentMethod = body.payment_method ?? defaultMethod(module, terms.mode);
     const connector = connectorFor(module, terms.mode, paymentMethod);
     const feeMinor = feeOf(terms, amountMinor, body.currency);
     const payer = await module.payerOf(context, body);
@@ -40,7 +42,7 @@ export const create = async (
     const draft = draftPayment(context, terms, body, facts);
     const accounts = await paymentAccounts(module, context, draft);
     const plan: Plan = { draft, payer, accounts, feeMinor, capture: body.capture ?? true };
-    if (!connector.internal) return createOutside(module, request, plan);
+    if (!connector.internal) return createOutside(module, request, plan, connector);
     return plan.capture && isKnown(payer)
       ? createInBatch(module, request, { ...plan, payer })
       : createInBooks(module, request, plan);
@@ -98,12 +100,15 @@ const createOutside = async (
   module: PaymentsModule,
   request: PaymentRequest,
   plan: Plan,
+  connector: Connector,
 ): Promise<GivenAnswer> => {
   const { context, key, operation: name } = request;
   const { accounts, feeMinor, capture } = plan;
-  const charge = { kind: 'authorise' as const, amountMinor: plan.draft.amountMinor, feeMinor, capture };
+  const { amountMinor } = plan.draft;
+  const charge = { kind: 'authorise' as const, amountMinor, feeMinor, capture, authorisation: undefined };
   const operation = operationOf(module, { key, name }, plan.draft, charge);
   const claim = await commitAnswer(module.db, request, async (tx) => {
+    assertReachable(connector);
     const draft = await withPayer(tx, plan);
     const effect = { payment: { ...draft, version: 1 } };
     const { payment: entry } = await applyEffect(tx, context, { payment: draft }, accounts, effect);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { settleAnswer, type Answer } from '../journal/idempotency.ts';
 import type { JournalEntry } from '../journal/entry.ts';
-import { getEntry, getEntryOf } from '../journal/journal.ts';
+import { append, getEntry, getEntryOf } from '../journal/journal.ts';
 import type { Context } from '../lib/caller.ts';
 import { inTransaction, type Tx } from '../lib/database.ts';
 import { currentDryRun } from '../lib/dry-run.ts';
@@ -21,8 +21,9 @@ import {
   waiting,
   type Effect,
 } from './effects.ts';
+import { mismatchOf, noteMismatch, type Mismatch } from './mismatch.ts';
 import type { Payment, Refund } from './payment.ts';
-import type { PaymentsModule } from './module.ts';
+import type { PaymentsModule, Settling } from './module.ts';
 import {
   getOperation,
   getStanding,
@@ -43,11 +44,15 @@ export const operationOf = (
   module: PaymentsModule,
   { key, name }: { key: string | undefined; name: string },
   payment: Payment,
-  terms: Pick<Operation, 'kind' | 'amountMinor' | 'feeMinor'> & { capture?: boolean; refund?: Refund },
+  terms: Pick<Operation, 'kind' | 'amountMinor' | 'feeMinor' | 'authorisation'> & {
+    capture?: boolean;
+    refund?: Refund;
+  },
 ): Operation => ({
   id: newId('operation'),
   tenantId: payment.tenantId,
   payment,
+  authorisation: terms.authorisation,
   refundId: terms.refund?.id,
   kind: terms.kind,
   amountMinor: terms.amountMinor,
@@ -106,23 +111,35 @@ const callBackend = async (module: PaymentsModule, operation: Operation): Promis
 export const callOf = (operation: Operation, signal: AbortSignal): ConnectorCall => ({
   operationId: operation.id,
   paymentId: operation.payment.id,
+  mode: operation.payment.mode,
   paymentMethod: operation.payment.paymentMethod,
   amountMinor: operation.amountMinor,
   currency: operation.payment.currency,
+  authorisation: operation.authorisation,
   signal,
 });
 
-type Settled = { answer: Answer; state: OperationState; isNews: boolean };
+export type Settled = {
+  answer: Answer;
+  state: OperationState;
+  isNews: boolean;
+  /** What the backend said does not fit our books, and was not believed. */
+  mismatch: Mismatch | undefined;
+};
+
+/** What a person has looked into and decided, in place of a backend that does not tell. */
+export type ByHand = { check(standing: Standing): void; reason: string };
 
 /**
  * Writes what a backend said, once: whoever comes second finds the operation settled, changes nothing and gives the same
- * answer. Used after a call, and for a call whose answer never came.
+ * answer. Used after a call, and for a call whose answer never came. What contradicts our books is told and not believed.
  */
 export const settle = async (
-  module: PaymentsModule,
+  module: Settling,
   context: Context,
   operation: Operation,
-  result: ConnectorResult,
+  said: ConnectorResult,
+  byHand?: ByHand,
 ): Promise<Settled> => {
   const { tenantId, refundId } = operation;
   const accounts = await openPaymentAccounts(
@@ -136,11 +153,15 @@ export const settle = async (
     const refund = refundId && (await getRefund(tx, { tenantId, paymentId: payment.id, id: refundId }));
     const before = refund ? { payment, refund } : { payment };
     const standing = await getStanding(tx, operation);
+    byHand?.check(standing);
+    const mismatch = byHand ? undefined : mismatchOf(operation, standing, said);
+    if (mismatch) await noteMismatch(tx, module, context, { operation, standing, said, found: mismatch });
+    const result: ConnectorResult = mismatch ? { outcome: 'unknown' } : said;
     if (!isNews(standing.state, result)) {
-      warnOfContradiction(module, operation, standing, result);
       const answer = await answerAgain(tx, operation, before, standing);
-      return { answer, state: standing.state, isNews: false };
+      return { answer, state: standing.state, isNews: false, mismatch };
     }
+    if (byHand) await noteDecision(tx, context, { operation, standing, result, reason: byHand.reason });
     const effect = effectOf(operation, before, result, { now: context.now, accounts });
     const applied = await applyEffect(tx, context, before, accounts, effect);
     const entry = await entryFor(tx, operation, before, applied);
@@ -148,47 +169,63 @@ export const settle = async (
     await updateStanding(tx, operation, standing.state, { result, entryId: entry.id, now: context.now });
     const { name, key } = operation.request;
     if (key !== undefined) await settleAnswer(tx, { tenantId, operation: name, key }, answer);
-    return { answer, state: result.outcome, isNews: true };
+    return { answer, state: result.outcome, isNews: true, mismatch };
   });
 };
 
+/** That a person settled it, and why, for the audit log; what came of it the entries beside this one say. */
+const noteDecision = (
+  tx: Tx,
+  context: Context,
+  decision: { operation: Operation; standing: Standing; result: ConnectorResult; reason: string },
+): Promise<JournalEntry> => {
+  const { operation, standing, result, reason } = decision;
+  return append(tx, context, {
+    kind: 'operation.settled_by_hand',
+    object: { type: 'payment', id: operation.payment.id },
+    snapshot: {
+      operation_id: operation.id,
+      kind: operation.kind,
+      was: standing.state,
+      outcome: result.outcome,
+      reason,
+    },
+  });
+};
+
+type Settler = Pick<Context, 'actor' | 'requestId'>;
+
 /**
- * Settles an operation whose answer never came with what its backend says when it is asked; the worker calls it.
- * @returns how the operation stands now, whoever settled it
+ * Settles an operation whose answer never came, with what its backend says: when it is asked, when it calls by itself, or
+ * by what a person found out in its place.
  * @throws AppError `not_found`
  */
-export const resolve = async (
-  module: PaymentsModule,
-  by: Pick<Context, 'actor' | 'requestId'>,
+export const settleLater = async (
+  module: Settling,
+  by: Settler,
   key: OperationKey,
-  result: ConnectorResult,
-): Promise<OperationState> => {
+  { result, byHand }: { result: ConnectorResult; byHand?: ByHand },
+): Promise<Settled> => {
   const operation = await getOperation(module.db, key);
   const { tenantId } = operation;
   const context = { ...by, tenantId, origin: undefined, now: module.clock.now() };
-  const { state, isNews } = await settle(module, context, operation, result);
-  if (isNews && result.outcome === 'declined') module.countError(result.failureCode);
-  return state;
+  const settled = await settle(module, context, operation, result, byHand);
+  if (settled.isNews && settled.state === 'declined' && result.outcome === 'declined')
+    module.countError(result.failureCode);
+  return settled;
 };
+
+/** As `settleLater`, for the worker: gives how the operation stands now, whoever settled it. @throws AppError `not_found` */
+export const resolve = async (
+  module: Settling,
+  by: Settler,
+  key: OperationKey,
+  result: ConnectorResult,
+): Promise<OperationState> => (await settleLater(module, by, key, { result })).state;
 
 /** Whether a result changes anything; that there is still no news does so only once. */
 const isNews = (state: OperationState, { outcome }: ConnectorResult): boolean =>
   state === 'open' || (state === 'unknown' && outcome !== 'unknown');
-
-/** Our books keep what was settled. That money moved differently outside is for a person to see to. */
-const warnOfContradiction = (
-  { log, countError }: PaymentsModule,
-  { id, payment }: Operation,
-  { state }: Standing,
-  { outcome }: ConnectorResult,
-): void => {
-  if (outcome === 'unknown' || outcome === state) return;
-  countError('contradicted');
-  log.error(
-    { operation: id, payment: payment.id, settled: state, said: outcome },
-    'A backend contradicts what was settled',
-  );
-};
 
 type Before = { payment: Payment; refund?: Refund };
 

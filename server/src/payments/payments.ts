@@ -9,8 +9,8 @@ import { lockAccounts, refusalTexts, setOverdraft } from '../ledger/ledger.ts';
 import { applyEffect } from './apply.ts';
 import type { Connector } from './connectors/connector.ts';
 import { canceled, captured, refunded, refundStarted, waiting, type Effect } from './effects.ts';
-import type { PaymentsModule, TenantTerms } from './module.ts';
-import { insertOperation, type Operation } from './operation-store.ts';
+import { assertReachable, type PaymentsModule, type TenantTerms } from './module.ts';
+import { findAuthorisation, insertOperation, type Operation } from './operation-store.ts';
 import { operationOf, perform, refundRest } from './operations.ts';
 import { draftRefund, type Payment, type Refund } from './payment.ts';
 import { feeOf, feeReturnedBy, type PaymentAccounts } from './postings.ts';
@@ -114,9 +114,11 @@ const change = async (
   return refusing(module, request, async () => {
     const found = await getPayment(module.db, context.tenantId, target.id);
     const accounts = await paymentAccounts(module, context, found);
-    const isInternal = takenBy(module, found).internal;
+    const connector = takenBy(module, found);
+    const isInternal = connector.internal;
     let claimed: Operation | undefined;
     const answer = await commitAnswer(module.db, request, async (tx) => {
+      assertReachable(connector);
       const payment = await lockPayment(tx, context.tenantId, target.id);
       const planned = await plan(payment, tx);
       if (planned.refund) await followOverdraft(tx, accounts, terms);
@@ -128,7 +130,8 @@ const change = async (
           ? (applied.payment ?? (await getEntryOf(tx, payment)))
           : (applied.refund ?? applied.payment);
       if (isInternal) return answered(name === 'payments.refund' ? 201 : 200, entry);
-      claimed = operationOf(module, { key, name }, payment, planned);
+      const authorisation = await findAuthorisation(tx, payment);
+      claimed = operationOf(module, { key, name }, payment, { ...planned, authorisation });
       await insertOperation(tx, claimed, context.now);
       return { ...answered(202, entry), openUntil: claimed.callUntil };
     });

@@ -16,8 +16,19 @@ import {
 } from './operation-store.ts';
 import { callOf } from './operations.ts';
 
-/** What came of asking once; `not_received` is the second `absent`, `failed` an answer that did not come or could not be written. */
-export const askResults = ['approved', 'declined', 'not_received', 'absent', 'unknown', 'failed'] as const;
+/**
+ * What came of asking once: `not_received` is the second `absent`, `mismatch` what contradicts our books, `failed` an answer
+ * that did not come or could not be written.
+ */
+export const askResults = [
+  'approved',
+  'declined',
+  'not_received',
+  'absent',
+  'unknown',
+  'mismatch',
+  'failed',
+] as const;
 export type AskResult = (typeof askResults)[number];
 
 /** What the resolver works with; put together by `services`. */
@@ -124,14 +135,12 @@ const conclude = async (
   said: ConnectorStatus,
 ): Promise<AskResult> => {
   const { clock, connectorTimeoutMs, settle } = resolver;
-  if (said.outcome === 'approved' || said.outcome === 'declined') {
-    await settle(operation, said);
-    return said.outcome;
-  }
-  if (said.outcome === 'unknown') {
-    await noteSilence(resolver, operation);
+  if (said.outcome !== 'absent') {
+    if (said.outcome === 'unknown') await noteSilence(resolver, operation);
+    else if ((await settle(operation, said)) !== 'unknown') return said.outcome;
     await putOff(resolver, operation, undefined);
-    return 'unknown';
+    // What contradicts our books is not believed; perhaps it fits when it is said again.
+    return said.outcome === 'unknown' ? 'unknown' : 'mismatch';
   }
   const absentSince = operation.absentSince ?? clock.now();
   const believedAt = new Date(absentSince.getTime() + connectorTimeoutMs + absenceBeyondCallMs);

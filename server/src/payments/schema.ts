@@ -95,10 +95,12 @@ export const CreatePaymentBody = Type.Object(
     payment_method: Type.Optional(
       Type.String({
         maxLength: 64,
-        pattern: '^[a-z0-9_]+(:[a-z0-9_]+)?$',
+        pattern: '^[a-z0-9_]+(:[A-Za-z0-9_]+)?$',
         'x-expected': 'a payment method such as "book" or "sandbox:approve"',
         description:
-          'How it is paid. In test mode `book`, the default, or `sandbox:<case>`: see the table of cases.',
+          'How it is paid: the word before the colon is the backend. In test mode `book`, the default, or `sandbox:<case>`: ' +
+          'see the table of cases. Where they are configured, `http` (the default of live mode) or `http:<detail>`, and ' +
+          '`stripe:<pm_…>`.',
         examples: ['book'],
       }),
     ),
@@ -229,6 +231,44 @@ export const RefundSnapshot = Type.Object({
 });
 export type RefundSnapshot = Static<typeof RefundSnapshot>;
 
+/** A backend contradicts our books: the snapshot of `reconciliation.mismatch`. The books stay as they are. */
+export const MismatchSnapshot = Type.Object({
+  object: Type.Literal('mismatch'),
+  found: Type.Enum(['amount', 'outcome', 'reference'], {
+    description:
+      'What does not fit: the amount that was moved, how it ended, or a second reference for what was to be done once.',
+    examples: ['amount'],
+  }),
+  payment_id: idOf('payment'),
+  refund_id: nullable(idOf('refund')),
+  operation_id: idOf('operation', { description: 'Our reference at the backend.' }),
+  connector: Type.String({ maxLength: 64, examples: ['http'] }),
+  kind: Type.Enum(['authorise', 'capture', 'cancel', 'refund'], { examples: ['authorise'] }),
+  books: Type.Object(
+    {
+      outcome: Type.Enum(['approved', 'declined', 'unknown'], { examples: ['unknown'] }),
+      amount: amountOutput(),
+      amount_minor: amountMinorOutput(),
+      currency: currencyCode(),
+      reference: nullable(Type.String({ maxLength: 255, examples: ['ch_1042'] })),
+    },
+    { description: 'What our books say. They stay so.' },
+  ),
+  backend: Type.Object(
+    {
+      outcome: Type.Enum(['approved', 'declined', 'unknown'], { examples: ['approved'] }),
+      amount_minor: nullable(amountMinorOutput()),
+      currency: nullable(currencyCode()),
+      reference: nullable(Type.String({ maxLength: 255, examples: ['ch_1042'] })),
+      failure_code: FailureOf,
+    },
+    { description: 'What the backend says.' },
+  ),
+});
+export type MismatchSnapshot = Static<typeof MismatchSnapshot>;
+
+const BackendReference = Type.String({ maxLength: 255, pattern: '^[!-~]+$' });
+
 /** What another service tells sapi about an operation: how the backend says that it ended. */
 export const Settlement = Type.Object(
   {
@@ -237,7 +277,13 @@ export const Settlement = Type.Object(
       Type.Object(
         {
           outcome: Type.Literal('approved'),
-          backendReference: Type.Optional(Type.String({ maxLength: 255 })),
+          backendReference: Type.Optional(BackendReference),
+          moved: Type.Optional(
+            Type.Object(
+              { amountMinor: Type.String({ pattern: '^[0-9]{1,18}$' }), currency: currencyCode() },
+              closed,
+            ),
+          ),
         },
         closed,
       ),
@@ -247,3 +293,25 @@ export const Settlement = Type.Object(
   },
   closed,
 );
+export type Settlement = Static<typeof Settlement>;
+
+/** What a person decides about an operation that its backend never told the end of. */
+export const SettlementByHand = Type.Object(
+  {
+    by: Type.String({
+      maxLength: 64,
+      pattern: '^[!-~]+$',
+      description: 'Who decided: a user of the operating system.',
+    }),
+    reason: freeText(500, { minLength: 1, description: `Kept in the journal. ${noPersonalData}` }),
+    result: Type.Union([
+      Type.Object(
+        { outcome: Type.Literal('approved'), backendReference: Type.Optional(BackendReference) },
+        closed,
+      ),
+      Type.Object({ outcome: Type.Literal('declined'), failureCode: Type.Enum(failureCodes) }, closed),
+    ]),
+  },
+  closed,
+);
+export type SettlementByHand = Static<typeof SettlementByHand>;

@@ -42,6 +42,7 @@ export const testPayments = (
     payerOf: async () => null,
     fingerprint: (text) => text,
     countError: (reason) => errors.push(reason),
+    countCallback: () => undefined,
   };
   return { module, clock, terms, errors, close: () => pipeline.close() };
 };

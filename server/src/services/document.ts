@@ -7,6 +7,9 @@ import { rootDirectory } from '../lib/config/config.ts';
 import { buildServer } from '../lib/http/server.ts';
 import { createMetrics } from '../lib/metrics.ts';
 import { describeApi } from '../lib/openapi/describe.ts';
+import { describeWebhooks } from '../lib/openapi/webhooks.ts';
+import { envelopeProperties } from '../events/schema.ts';
+import { sentEvents } from './event-payloads.ts';
 import { apiHealthRoutes, healthRoutes } from './health.ts';
 import { moduleRoutes } from './routes.ts';
 
@@ -18,7 +21,10 @@ const tags = [
   { name: 'Access', description: 'Tokens for vendors.' },
   { name: 'Payments', description: 'Taking money, capturing, cancelling, refunding.' },
   { name: 'Customers', description: 'Who pays. Personal data is kept here and nowhere else.' },
+  { name: 'Events', description: 'What happened, in one order.' },
+  { name: 'Webhooks', description: 'Telling your servers what happens.' },
   { name: 'Ledger', description: 'The books: accounts, entries, transfers.' },
+  { name: 'Reconciliation', description: 'What payment backends say, compared with the books.' },
   { name: 'Vendors', description: 'Who is paid, and on which terms.' },
   { name: 'API keys', description: 'Keys for programs.' },
   { name: 'Audit', description: 'Who did what.' },
@@ -51,7 +57,8 @@ export const makeDocument = async (version: string): Promise<object> => {
     name: 'document',
     tls: false,
   });
-  await describeApi(app, { serverUrl: 'https://florin.example.com', version, tags });
+  const sent = describeWebhooks(sentEvents(), envelopeProperties);
+  await describeApi(app, { serverUrl: 'https://florin.example.com', version, tags, sent });
   // No handler runs while routes are only described, so nothing of what they would work with is needed.
   const nothing = {} as never;
   await app.register(accessRoutes(nothing), { prefix: '/api/v1' });

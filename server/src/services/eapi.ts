@@ -17,7 +17,7 @@ import { traceparentOf } from '../lib/http/trace.ts';
 import { step } from '../lib/step.ts';
 import { mountEdge, type Edge, type EdgeParts } from './edge.ts';
 import { isBroken, retryDelayMs } from './retry.ts';
-import { moduleRoutes } from './routes.ts';
+import { callbacksPath, moduleRoutes, publicRoutes } from './routes.ts';
 
 type Settings = ServerSettings &
   Pick<Config, 'auth' | 'rateLimit'> & { server: Pick<Config['server'], 'sapiUrl'> };
@@ -66,15 +66,18 @@ const forwarder =
       },
     });
     // Before anything of the body is read: what is never read, Node throws away once the refusal is sent.
-    app.addHook('onRequest', async ({ headers }) => {
-      if (Number(headers['content-length'] ?? 0) > bodyLimitBytes) throw tooLarge();
+    app.addHook('onRequest', async ({ headers, routeOptions }) => {
+      const { bodyLimitBytes: limit = bodyLimitBytes } = routeOptions.config;
+      if (Number(headers['content-length'] ?? 0) > limit) throw tooLarge();
     });
     app.removeAllContentTypeParsers();
     // Whole, so that it can be sent a second time, and so that a slow client keeps nobody busy but us.
     app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body));
 
     const forward: RouteHandlerMethod = async (request, reply) => {
-      const token = tokens.issue({ service: 'eapi', caller: request.caller });
+      const caller = request.knownCaller;
+      // A message of a payment backend has no caller: sapi proves it by its signature.
+      const token = caller && tokens.issue({ service: 'eapi', caller });
       step('forward.send');
       const { method, body } = request;
       const idempotencyKey = request.headers['idempotency-key'];
@@ -86,7 +89,7 @@ const forwarder =
           return { ...endToEnd(headers), traceparent: traceparentOf(request.trace) };
         },
         onResponse: (_, answered, { stream }) => {
-          if (answered.statusCode !== 401) return void answered.send(stream);
+          if (answered.statusCode !== 401 || token === undefined) return void answered.send(stream);
           stream.resume();
           return void answered.removeHeader('www-authenticate').send(untrusted());
         },
@@ -97,7 +100,15 @@ const forwarder =
     };
     for (const { method, url, config } of await coreRoutes())
       // Whether the caller has the role that is required is decided where the route is: in sapi.
-      app.route({ method, url, config, schema: { hide: true }, exposeHeadRoute: false, handler: forward });
+      app.route({
+        method,
+        url,
+        config,
+        bodyLimit: config.bodyLimitBytes ?? bodyLimitBytes,
+        schema: { hide: true },
+        exposeHeadRoute: false,
+        handler: forward,
+      });
   };
 
 type CoreRoute = { method: HTTPMethods | HTTPMethods[]; url: string; config: FastifyContextConfig };
@@ -115,6 +126,7 @@ const coreRoutes = async (): Promise<readonly CoreRoute[]> => {
   // Only registered, never called, so nothing of what their handlers work with is needed.
   const nothing = {} as never;
   for (const routes of moduleRoutes(nothing)) await app.register(routes, { prefix: '/api/v1' });
+  await app.register(publicRoutes(nothing), { prefix: callbacksPath });
   return found;
 };
 
@@ -133,6 +145,11 @@ const passedOn = [
   'dry-run',
   'if-match',
   'if-none-match',
+  // Signatures of payment backends.
+  'webhook-id',
+  'webhook-timestamp',
+  'webhook-signature',
+  'stripe-signature',
 ];
 
 /** What is said about one connection, not about the answer (RFC 9110, 7.6.1): the caller has another one, to us. */
@@ -149,12 +166,12 @@ const hopByHop = [
 const endToEnd = <Value>(headers: Readonly<Record<string, Value>>): Record<string, Value> =>
   Object.fromEntries(Object.entries(headers).filter(([name]) => !hopByHop.includes(name)));
 
-const forwardedHeaders = (request: FastifyRequest, headers: Headers, token: string): Headers => ({
+const forwardedHeaders = (request: FastifyRequest, headers: Headers, token: string | undefined): Headers => ({
   ...Object.fromEntries(
     passedOn.flatMap((name) => (headers[name] === undefined ? [] : [[name, headers[name]]])),
   ),
   'content-type': request.headers['content-type'],
-  [serviceTokenHeader]: token,
+  ...(token !== undefined && { [serviceTokenHeader]: token }),
   'x-request-id': request.id,
   'x-forwarded-for': request.ip,
   'x-forwarded-proto': request.protocol,

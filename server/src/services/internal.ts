@@ -4,8 +4,12 @@ import { SecurityEvent, UsageReport, type Directory } from '../access/directory.
 import { AppError } from '../lib/errors.ts';
 import { idParams } from '../lib/http/schemas.ts';
 import type { PaymentsModule } from '../payments/module.ts';
+import { settleByHand } from '../payments/by-hand.ts';
 import { resolve } from '../payments/operations.ts';
-import { Settlement } from '../payments/schema.ts';
+import { Settlement, SettlementByHand } from '../payments/schema.ts';
+import { resultOfSettlement } from '../payments/settlement.ts';
+import { correct } from '../reconciliation/correct.ts';
+import { breakParams, CorrectionByHand } from '../reconciliation/schema.ts';
 
 /** Asked each second by every edge: its log lines would drown the others. */
 const asked = { requires: 'admin', platformOnly: true, probe: true } as const;
@@ -21,6 +25,8 @@ const Since = {
 };
 
 const OfOperation = { params: idParams('operation'), body: Settlement };
+const OfBreak = { params: breakParams, body: CorrectionByHand };
+const OfDecision = { params: idParams('operation'), body: SettlementByHand };
 
 type Parts = {
   directory: Directory;
@@ -90,7 +96,32 @@ export const internalRoutes =
         if (callingService !== 'worker')
           throw new AppError('insufficient_permissions', 'Only the worker settles operations.');
         const by = { actor: `system:${callingService}`, requestId };
-        return { state: await resolve(payments, by, { tenantId, id }, result) };
+        return { state: await resolve(payments, by, { tenantId, id }, resultOfSettlement(result)) };
+      },
+    );
+
+    app.post(
+      '/operations/:id/settle-by-hand',
+      { ...internal, schema: { ...internal.schema, ...OfDecision } },
+      async ({ id: requestId, callingService, params: { id }, body: { by, result, reason } }) => {
+        if (callingService !== 'cli')
+          throw new AppError('insufficient_permissions', 'Only an operator settles operations by hand.');
+        const decision = { actor: `cli:${by}`, requestId, result, reason };
+        return { state: await settleByHand(payments, id, decision) };
+      },
+    );
+
+    app.post(
+      '/reconciliations/:id/breaks/:number/correct',
+      { ...internal, schema: { ...internal.schema, ...OfBreak } },
+      async ({ id: requestId, callingService, params, body: { by, tenantId, ...body } }) => {
+        if (callingService !== 'cli')
+          throw new AppError('insufficient_permissions', 'Only an operator corrects the books.');
+        const now = payments.clock.now();
+        const context = { tenantId, actor: `cli:${by}`, origin: undefined, requestId, now };
+        const which = { id: params.id, number: Number(params.number) };
+        const { entry } = await correct(payments, { context, key: undefined }, which, body);
+        return entry.snapshot;
       },
     );
 

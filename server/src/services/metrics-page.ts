@@ -25,6 +25,8 @@ Worth an alert, besides what the guides name:
 | \`payments_database_pool_waiting_requests > 0\` for 5 minutes | too few connections, or transactions that hang |
 | \`nodejs_eventloop_utilization > 0.95\` for 5 minutes | the process is at its limit: add another |
 | \`max(payments_journal_lag_seconds) > 60\` | nobody orders the journal |
+| \`max(payments_connector_circuit_open) by (connector) > 0\` for 5 minutes | a payment backend answers nobody |
+| \`increase(payments_payment_errors_total{reason="contradicted"}[1h]) > 0\` | a payment backend contradicts our books |
 `;
 
 /** The page that lists every metric, Markdown: Florin's own, then those of Node.js and the process. */

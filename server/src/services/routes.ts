@@ -3,22 +3,30 @@ import { authorize, type Access } from '../access/authorize.ts';
 import type { SecurityEvents } from '../access/security-events.ts';
 import type { CustomerKeys } from '../customers/keys.ts';
 import { customerRoutes } from '../customers/routes.ts';
+import { eventRoutes } from '../events/routes.ts';
 import type { Clock } from '../lib/clock.ts';
+import type { Config } from '../lib/config/config.ts';
 import type { Key } from '../lib/crypto.ts';
 import type { Db } from '../lib/database.ts';
 import { platformTenantId } from '../lib/caller.ts';
 import { AppError } from '../lib/errors.ts';
 import { idempotencyKeyOf } from '../lib/http/route.ts';
 import type { App } from '../lib/http/server.ts';
+import type { Outbound } from '../lib/outbound/outbound.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { auditRoutes } from '../audit/routes.ts';
 import { journalRoutes } from '../journal/routes.ts';
 import { ledgerRoutes } from '../ledger/routes.ts';
 import { listTransfers } from '../ledger/store.ts';
 import type { PaymentsModule } from '../payments/module.ts';
+import { callbackRoutes } from '../payments/callback-routes.ts';
 import { paymentRoutes } from '../payments/routes.ts';
+import { reconciliationRoutes } from '../reconciliation/routes.ts';
 import { apiKeyRoutes } from '../vendors/api-key-routes.ts';
 import { vendorRoutes } from '../vendors/routes.ts';
+import { deliveryRoutes } from '../webhooks/delivery-routes.ts';
+import { endpointRoutes } from '../webhooks/endpoint-routes.ts';
+import type { EndpointKeys } from '../webhooks/secrets.ts';
 import { describer } from './payments.ts';
 import { previewWrites } from './preview.ts';
 
@@ -29,6 +37,10 @@ export type CoreParts = {
   masterKey: Key;
   customerKeys: CustomerKeys;
   payments: PaymentsModule;
+  outbound: Outbound;
+  endpointKeys: EndpointKeys;
+  webhooks: Pick<Config['webhooks'], 'endpointsMax'>;
+  retention: Pick<Config['retention'], 'eventsDays'>;
   clock: Clock;
   /** Tells every edge, after the commit, that a credential was revoked. */
   announceRevocation(): void;
@@ -44,7 +56,11 @@ export const moduleRoutes = (parts: CoreParts): readonly FastifyPluginAsync[] =>
     clock: parts.clock,
     describeCustomers: describer(parts.db, parts.customerKeys),
   }),
+  eventRoutes({ ...parts, describeCustomers: describer(parts.db, parts.customerKeys) }),
+  endpointRoutes(parts),
+  deliveryRoutes(parts),
   ledgerRoutes(parts),
+  reconciliationRoutes(parts),
   auditRoutes(parts),
   journalRoutes({ db: parts.db, readTransfers: (ids) => listTransfers(parts.db, ids) }),
 ];
@@ -72,7 +88,15 @@ export const mountCore = (app: App, parts: CoreParts, events: SecurityEvents): v
     },
     { prefix: '/api/v1' },
   );
+  app.register(publicRoutes(parts), { prefix: callbacksPath });
 };
+
+/** Where payment backends call us. */
+export const callbacksPath = '/callbacks';
+
+/** The routes of the core that prove by themselves who is calling; they lie beside the API. */
+export const publicRoutes = ({ payments }: Pick<CoreParts, 'payments'>): FastifyPluginAsync =>
+  callbackRoutes(payments);
 
 /**
  * A vendor may insist on an Idempotency-Key with every write. What the platform does about vendors is not theirs.

@@ -13,6 +13,7 @@ import { buildServer, serving, type App } from '../lib/http/server.ts';
 import type { RunningJobs } from '../lib/jobs.ts';
 import { moduleLog, type Log } from '../lib/log.ts';
 import { openObservers, type Observers } from '../lib/observers.ts';
+import { takes } from '../payments/module.ts';
 import { openSecrets } from '../secrets/secrets.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { senderOf } from '../access/credential.ts';
@@ -27,6 +28,7 @@ import { apiHealthRoutes, healthRoutes, type Probes } from './health.ts';
 import { startInternalListener } from './listener.ts';
 import { metricsRoutes, plainMetricsRoutes } from './metrics.ts';
 import { publishedDocument } from './document.ts';
+import { describer } from './payments.ts';
 import { mountCore } from './routes.ts';
 import { buildSapi } from './sapi.ts';
 import { buildWorker, localSettle, openWorker, startWorker } from './worker.ts';
@@ -126,11 +128,24 @@ export const runWorker = async (loaded: LoadedConfig, connection: ConnectionOpti
 
 /** A worker in the process of the core: nobody has to be asked to write money. */
 const startOwnWorker = (parts: Parts, core: Core, connection: ConnectionOptions): RunningJobs => {
-  const { db, payments } = core.parts;
-  const { connectors, connectorTimeoutMs } = payments;
-  const settle = localSettle(payments);
-  const { shutdownGraceMs: graceMs } = parts.config.server;
-  return startWorker({ ...parts, connection, db, connectors, connectorTimeoutMs, settle }, { graceMs });
+  const { db, customerKeys, endpointKeys, outbound, payments } = core.parts;
+  const { webhooks, retention, server } = parts.config;
+  return startWorker(
+    {
+      ...parts,
+      connection,
+      db,
+      outbound,
+      endpointKeys,
+      describeCustomers: describer(db, customerKeys),
+      connectors: payments.connectors,
+      connectorTimeoutMs: payments.connectorTimeoutMs,
+      settle: localSettle(payments),
+      webhooks,
+      retention,
+    },
+    { graceMs: server.shutdownGraceMs },
+  );
 };
 
 /** The core, once it is sure that no demo credential opens it in production. */
@@ -149,7 +164,7 @@ const openSafeCore = async (parts: Parts, connection: ConnectionOptions): Promis
 
 /** `book` and `sandbox` are for test mode; whoever runs for real has to know that live payments would be refused. */
 const warnWithoutBackend = ({ config: { env }, log }: Parts, { parts: { payments } }: Core): void => {
-  const hasBackend = [...payments.connectors.keys()].some((name) => name !== 'book' && name !== 'sandbox');
+  const hasBackend = [...payments.connectors.values()].some((connector) => takes(connector, 'live'));
   if (hasBackend || env === 'dev' || env === 'test') return;
   log.warn('No payment backend is configured: payments in live mode are refused (no_connector)');
 };

@@ -11,17 +11,19 @@ import { keyFrom } from '../lib/crypto.ts';
 import { buildServer, type App } from '../lib/http/server.ts';
 import { memoryLog, portOf, testSettings } from '../lib/http/testing.ts';
 import { createMetrics } from '../lib/metrics.ts';
+import { openOutbound } from '../lib/outbound/outbound.ts';
 import { Secret } from '../lib/secret.ts';
 import { resolveDue } from '../payments/resolver.ts';
 import { fileSecrets } from '../secrets/files.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { seedDemo } from '../vendors/demo.ts';
+import { openEndpointKeys } from '../webhooks/secrets.ts';
 import type { TestDatabase } from '../../test/setup/database.ts';
 import { buildEapi } from './eapi.ts';
 import { mountEdge, type Edge } from './edge.ts';
 import { mountCore, routeTable, type RouteRow } from './routes.ts';
 import { announcer } from './core.ts';
-import { openPayments } from './payments.ts';
+import { byName, openPayments, ownConnectors } from './payments.ts';
 import { buildSapi } from './sapi.ts';
 import { remoteSettle, resolverOf } from './worker.ts';
 
@@ -58,11 +60,13 @@ export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'c
     db,
     connection,
     customerKeys,
+    connectors: byName(ownConnectors),
     connectorTimeoutMs: 200,
     clock,
     log,
     metrics,
   });
+  const outbound = openOutbound({ allow: [], allowLoopback: true }, { clock });
   return {
     db,
     clock,
@@ -71,6 +75,10 @@ export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'c
     masterKey: master,
     customerKeys,
     payments: payments.module,
+    outbound,
+    endpointKeys: openEndpointKeys({ masterKey }),
+    webhooks: { endpointsMax: 1_000 },
+    retention: { eventsDays: 90 },
     cache,
     announceRevocation: announcer(cache),
     metrics,
@@ -78,6 +86,7 @@ export const testParts = async ({ db, connection }: Pick<TestDatabase, 'db' | 'c
     lines,
     [Symbol.asyncDispose]: async () => {
       await payments.close();
+      await outbound.close();
       await rm(folder, { recursive: true, force: true });
     },
   };
@@ -137,15 +146,16 @@ export const listen = async (app: App): Promise<string> => {
 
 export type Answer = { status: number; headers: Headers; body: Record<string, unknown> };
 
-type RequestOptions = { method?: string; headers?: Record<string, string>; json?: unknown };
+type RequestOptions = { method?: string; headers?: Record<string, string>; json?: unknown; csv?: string };
 
 /** Sends one request and reads its JSON answer. */
 export const send = async (
   url: string,
-  { method = 'GET', headers = {}, json }: RequestOptions = {},
+  { method = 'GET', headers = {}, json, csv }: RequestOptions = {},
 ): Promise<Answer> => {
-  const body = json === undefined ? {} : { body: JSON.stringify(json) };
+  const body = json === undefined ? (csv === undefined ? {} : { body: csv }) : { body: JSON.stringify(json) };
   const type = json === undefined ? {} : { 'content-type': 'application/json' };
+  if (csv !== undefined) Object.assign(type, { 'content-type': 'text/csv' });
   const response = await fetch(url, { method, headers: { ...type, ...headers }, ...body });
   const text = await response.text();
   return { status: response.status, headers: response.headers, body: text === '' ? {} : JSON.parse(text) };

@@ -1,24 +1,31 @@
 import { sql } from 'kysely';
 import { internalApi } from '../access/remote.ts';
 import type { ServiceTokens } from '../access/service-token.ts';
+import { openCustomerKeys } from '../customers/keys.ts';
 import { sequencerJob } from '../journal/sequencer.ts';
+import { entriesChannel, sealedChannel } from '../lib/bell.ts';
 import type { Clock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
 import { openDatabase, type ConnectionOptions, type Db } from '../lib/database.ts';
 import type { Drain } from '../lib/http/drain.ts';
 import { buildServer, serving, type App, type ServerSettings } from '../lib/http/server.ts';
 import { startJobs, type Job, type RunningJobs } from '../lib/jobs.ts';
+import { openListener, type Listener } from '../lib/listen.ts';
 import { moduleLog, type Log } from '../lib/log.ts';
 import type { Observers } from '../lib/observers.ts';
+import { openOutbound } from '../lib/outbound/outbound.ts';
 import type { Connector } from '../payments/connectors/connector.ts';
 import type { PaymentsModule } from '../payments/module.ts';
 import type { OperationState } from '../payments/operation-store.ts';
 import { resolve } from '../payments/operations.ts';
 import { resolverJob, type Resolver } from '../payments/resolver.ts';
+import { settlementOf } from '../payments/settlement.ts';
 import type { SecretSource } from '../secrets/source.ts';
+import { webhookJobs, type WebhookParts } from '../webhooks/jobs.ts';
+import { openEndpointKeys } from '../webhooks/secrets.ts';
 import { healthRoutes, type Probes } from './health.ts';
 import { plainMetricsRoutes } from './metrics.ts';
-import { openConnectors } from './payments.ts';
+import { closeConnectors, describer, openConnectors } from './payments.ts';
 
 type Settle = Resolver['settle'];
 
@@ -34,14 +41,22 @@ export type WorkerParts = Observers & {
   settle: Settle;
   clock: Clock;
   log: Log;
-};
+} & Pick<WebhookParts, 'outbound' | 'endpointKeys' | 'describeCustomers' | 'webhooks' | 'retention'>;
 
-type ResolverParts = Omit<WorkerParts, 'connection' | 'secrets'>;
+type ResolverParts = Pick<
+  WorkerParts,
+  'db' | 'connectors' | 'connectorTimeoutMs' | 'settle' | 'clock' | 'log' | 'metrics'
+>;
 
 /** Everything a worker does: a new job is one line here. Several workers may run them side by side. */
-const workerJobs = (parts: WorkerParts): readonly Job[] => [
-  sequencerJob({ ...parts, log: moduleLog(parts.log, 'sequencer') }),
+const workerJobs = (parts: WorkerParts, listener: Listener): readonly Job[] => [
+  sequencerJob({
+    ...parts,
+    log: moduleLog(parts.log, 'sequencer'),
+    wake: listener.wakeOf(entriesChannel),
+  }),
   resolverJob(resolverOf(parts)),
+  ...webhookJobs({ ...parts, listener }),
 ];
 
 /** The resolver of a worker; what it does is told by its metrics and its log. */
@@ -55,18 +70,33 @@ export const resolverOf = ({ metrics, log, ...parts }: ResolverParts): Resolver 
   },
 });
 
+/** A job that failed, because the database was away, is back within seconds of it. */
+const pauseMs = { first: 250, max: 5_000 };
+
 /** Runs the jobs until they are stopped. */
 export const startWorker = (parts: WorkerParts, { graceMs }: { graceMs: number }): RunningJobs => {
-  const { log, clock, metrics, reports } = parts;
-  return startJobs(workerJobs(parts), {
-    log: moduleLog(log, 'worker'),
+  const { connection, log, clock, metrics, reports } = parts;
+  const workerLog = moduleLog(log, 'worker');
+  const listener = openListener(connection, {
+    channels: [entriesChannel, sealedChannel],
+    applicationName: 'florin-listener',
+    onLost: (err) => workerLog.warn({ err }, 'Notifications are not heard: new entries are looked for'),
+  });
+  const jobs = startJobs(workerJobs(parts, listener), {
+    log: workerLog,
     clock,
     graceMs,
+    pauseMs,
     onFailure: (job, error) => {
       metrics.jobFailures.inc({ job });
       reports?.report(error, { job });
     },
   });
+  const stop = async (): Promise<void> => {
+    await jobs.stop();
+    await listener.close();
+  };
+  return { stop };
 };
 
 /** In one process with the core. */
@@ -87,14 +117,17 @@ export const remoteSettle = (parts: { sapiUrl: string; serviceTokens: ServiceTok
   return async ({ tenantId, id }, result) => {
     const answer = await ask<{ state: OperationState }>('POST', `/operations/${id}/settle`, {
       tenantId,
-      result,
+      result: settlementOf(result),
     });
     return answer.state;
   };
 };
 
 type Options = Observers & {
-  config: Pick<Config, 'database' | 'payments'> & {
+  config: Pick<
+    Config,
+    'database' | 'payments' | 'backend' | 'stripe' | 'encryption' | 'outbound' | 'webhooks' | 'retention'
+  > & {
     server: Pick<Config['server'], 'sapiUrl' | 'shutdownGraceMs'>;
   };
   connection: ConnectionOptions;
@@ -106,7 +139,7 @@ type Options = Observers & {
 
 /** A worker in a process of its own, running; it reads the database, and lets sapi write money. */
 export const openWorker = (options: Options): { ping(): Promise<unknown>; close(): Promise<void> } => {
-  const { config, connection, serviceTokens, log, metrics } = options;
+  const { config, connection, serviceTokens, clock, log, metrics } = options;
   const { sapiUrl, shutdownGraceMs } = config.server;
   const databaseLog = moduleLog(log, 'database');
   const database = openDatabase({
@@ -117,16 +150,25 @@ export const openWorker = (options: Options): { ping(): Promise<unknown>; close(
   });
   metrics.watchPool('worker', database.pool);
   const { db } = database;
+  const connectors = openConnectors(config, options);
+  const outbound = openOutbound(config.outbound, { clock });
   const parts = {
     ...options,
     db,
-    connectors: openConnectors(),
+    connectors,
     connectorTimeoutMs: config.payments.connectorTimeoutMs,
     settle: remoteSettle({ sapiUrl, serviceTokens }),
+    outbound,
+    endpointKeys: openEndpointKeys(config.encryption),
+    describeCustomers: describer(db, openCustomerKeys(config.encryption, { clock })),
+    webhooks: config.webhooks,
+    retention: config.retention,
   };
   const jobs = startWorker(parts, { graceMs: shutdownGraceMs });
   const close = async (): Promise<void> => {
     await jobs.stop();
+    await closeConnectors(connectors);
+    await outbound.close();
     await database.close();
   };
   return { ping: () => sql`select 1`.execute(db), close };

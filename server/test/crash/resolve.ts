@@ -5,7 +5,7 @@ import { manualClock, systemClock } from '../../src/lib/clock.ts';
 import { openDatabase, type ConnectionOptions } from '../../src/lib/database.ts';
 import type { Secret } from '../../src/lib/secret.ts';
 import { resolveDue } from '../../src/payments/resolver.ts';
-import { openConnectors } from '../../src/services/payments.ts';
+import { byName, ownConnectors } from '../../src/services/payments.ts';
 import { remoteSettle } from '../../src/services/worker.ts';
 import { connectorTimeoutMs } from './world.ts';
 
@@ -31,7 +31,7 @@ export const resolveAll = async (
     db: database.db,
     clock,
     log: pino({ enabled: false }),
-    connectors: openConnectors(),
+    connectors: byName(ownConnectors),
     connectorTimeoutMs,
     settle,
     onAsked: () => undefined,

@@ -35,11 +35,14 @@ const operations = operationsOf(await makeDocument('0.0.0')).filter(
 const collections: Readonly<Record<string, string>> = {
   acct: 'accounts',
   cus: 'customers',
+  del: 'deliveries',
   evt: 'proofs',
   key: 'api-keys',
   pay: 'payments',
+  rec: 'reconciliations',
   ref: 'refunds',
   trf: 'transfers',
+  we: 'webhook-endpoints',
 };
 
 /** Texts in queries that name an object of any kind. */
@@ -84,7 +87,9 @@ const requestWith = (operation: Operation, own: Tenant, { in: place, name }: Pla
     if (place === 'path' && parameter === name) return id;
     const { schema } =
       operation.parameters.find((each) => each.in === 'path' && each.name === parameter) ?? {};
-    return idOf(own, prefixIn(schema) ?? '');
+    const prefix = prefixIn(schema);
+    // What is no id counts within its object.
+    return prefix === undefined ? '1' : idOf(own, prefix);
   });
   const members = operation.body ? validMembers(operation.body) : undefined;
   if (members && place === 'body') members[name] = JSON.stringify(id);

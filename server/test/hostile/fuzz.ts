@@ -1,7 +1,7 @@
 import { plain } from '../../src/lib/openapi/example.ts';
 import { makeDocument } from '../../src/services/document.ts';
 import type { World } from '../setup/api.ts';
-import { maker } from '../setup/good-requests.ts';
+import { maker, typeOf } from '../setup/good-requests.ts';
 import { operationsOf, transmit, type Operation, type Received } from '../setup/requests.ts';
 import { openMemory } from './fuzz-memory.ts';
 import { oracle } from './fuzz-oracle.ts';
@@ -119,11 +119,9 @@ const succeedOnce = async (
   const make = maker(url);
   const holder = { name: 'a key of the platform', headers, tenant: undefined };
   for (const operation of operations) {
-    const { path, body } = await make(operation);
-    const sent = {
-      ...(operation.isPublic ? {} : headers),
-      ...(body && { 'content-type': 'application/json' }),
-    };
+    const good = await make(operation);
+    const { path, body } = good;
+    const sent = { ...(operation.isPublic ? {} : headers), ...typeOf(good) };
     const shot: Shot = {
       operation,
       holder,

@@ -250,7 +250,7 @@ export const move = (books: Books, currency: string, amounts: Postings): Posting
     account.posted += amount;
     account.entries += 1n;
     const mayBeNegative =
-      code.startsWith('external:') || (code === 'payable' && books.terms.overdraftAllowed);
+      /^(external:|corrections$)/.test(code) || (code === 'payable' && books.terms.overdraftAllowed);
     if (account.posted < 0n && !mayBeNegative)
       throw new Forbidden('insufficient_funds', `${code} is below zero`);
   }

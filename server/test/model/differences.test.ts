@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { create } from '../../src/payments/create.ts';
 import { refund } from '../../src/payments/payments.ts';
 import { contextFor, newTenant, paymentIn, testPayments } from '../../src/payments/testing.ts';
+import { correctBreak, reconcile } from '../../src/reconciliation/testing.ts';
 import { testDatabase } from '../setup/database.ts';
 import type { KnownAnswer, KnownCall } from './answers.ts';
 import { differences } from './differences.ts';
@@ -33,6 +34,8 @@ const openBooks = async () => {
     calls.push(call('payments.refund', 'back', { status: refunded.status, body: told }));
   }
   return {
+    tenantId,
+    db: database.db,
     superuser: database.superuser,
     calls,
     differences: (told: readonly KnownCall[]) =>
@@ -46,6 +49,19 @@ const openBooks = async () => {
 
 test('books that nobody touched have no differences', async () => {
   await using books = await openBooks();
+  expect(await books.differences(books.calls)).toEqual([]);
+});
+
+test('books that were corrected after a reconciliation have none, in one currency and in two', async () => {
+  await using books = await openBooks();
+  const [first] = books.calls;
+  const lines = [
+    { reference: String(first?.answers[0]?.body['id']), amount: '12.00', currency: 'EUR' },
+    { reference: 'nobody knows', amount: '5.00' },
+  ];
+  const { run } = await reconcile(books.db, books.tenantId, lines, { connector: 'book' });
+  for (const number of [1, 2])
+    await correctBreak(books.db, books.tenantId, { id: run.id, number }, { against: 'corrections' });
   expect(await books.differences(books.calls)).toEqual([]);
 });
 

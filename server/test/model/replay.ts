@@ -14,7 +14,7 @@ import {
   type RefundState,
 } from './books.ts';
 import { inOrder } from './order.ts';
-import type { Stored, StoredChange } from './stored.ts';
+import type { Stored, StoredChange, StoredPosting } from './stored.ts';
 
 /** The books as the model keeps them, and where the database says otherwise. */
 export type Replay = { books: ReadonlyMap<number, Books>; faults: string[] };
@@ -110,17 +110,18 @@ const refundOf = (books: Books, snapshot: StoredChange['snapshot']): Refund => {
 
 /** A correction by the operator moves what it says; only the rules of accounts bind it. */
 const correct = (stored: Stored, books: Books, { transfer }: StoredChange): Postings => {
-  const [first] = transfer?.postings ?? [];
-  const currency = stored.accounts.get(first?.accountId ?? '')?.currency ?? '';
-  return move(books, currency, postedBy(stored, transfer));
+  const postings = transfer?.postings ?? [];
+  const currencyOf = (accountId: string): string => stored.accounts.get(accountId)?.currency ?? '';
+  for (const currency of new Set(postings.map(({ accountId }) => currencyOf(accountId)))) {
+    const ofCurrency = postings.filter(({ accountId }) => currencyOf(accountId) === currency);
+    move(books, currency, postedBy(stored, ofCurrency));
+  }
+  return postedBy(stored, postings);
 };
 
-const postedBy = (stored: Stored, transfer: StoredChange['transfer']): Postings =>
+const postedBy = (stored: Stored, postings: readonly StoredPosting[] = []): Postings =>
   Object.fromEntries(
-    (transfer?.postings ?? []).map(({ accountId, amount }) => [
-      stored.accounts.get(accountId)?.code ?? accountId,
-      amount,
-    ]),
+    postings.map(({ accountId, amount }) => [stored.accounts.get(accountId)?.code ?? accountId, amount]),
   );
 
 const postingFault = (
@@ -128,7 +129,7 @@ const postingFault = (
   { transfer }: StoredChange,
   wanted: Postings | undefined,
 ): string | undefined => {
-  const [found, due] = [text(postedBy(stored, transfer)), text(wanted ?? {})];
+  const [found, due] = [text(postedBy(stored, transfer?.postings)), text(wanted ?? {})];
   return found === due ? undefined : `it posts ${found}, the model ${due}`;
 };
 

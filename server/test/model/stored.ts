@@ -122,17 +122,21 @@ const readChanges = async (db: Db): Promise<StoredChange[]> => {
   }>`
     select xmin::text::bigint as xid, id, tenant_id, kind, object_type, object_id, object_version, snapshot, transfer_id
     from journal.entries
-    where result = 'success' and object_version is not null and object_type in ('payment', 'refund', 'transfer')
+    where result = 'success' and object_version is not null
+      and (object_type in ('payment', 'refund', 'transfer') or kind = 'reconciliation.corrected')
   `.execute(db);
   return rows.map((row) => ({
     xid: row.xid,
     id: row.id,
     tenantId: row.tenant_id,
     kind: row.kind,
-    type: row.object_type,
+    // What corrects a reconciliation is a transfer to the books, whatever it is called for.
+    type: row.object_type === 'reconciliation' ? 'transfer' : row.object_type,
     version: row.object_version,
-    // A correction shows nothing of itself.
-    snapshot: row.object_type === 'transfer' ? { ...row.snapshot, id: row.object_id } : row.snapshot,
+    // Such a transfer shows nothing of itself. Its payment stays as it is, so it takes no part in the order of its changes.
+    snapshot: /^(payment|refund)$/.test(row.object_type)
+      ? row.snapshot
+      : { status: '', version: row.object_version, id: row.id },
     transfer: row.transfer_id === null ? undefined : transfers.get(row.transfer_id),
   }));
 };

@@ -4,6 +4,8 @@ import { idempotencyBugs } from './idempotency.ts';
 import { journalBugs } from './journal.ts';
 import { moneyBugs } from './money.ts';
 import { outsideBugs } from './outside.ts';
+import { reconciliationBugs } from './reconciliation.ts';
+import { webhookBugs } from './webhooks.ts';
 
 export const plantedBugs: readonly Bug[] = [
   ...moneyBugs,
@@ -11,4 +13,6 @@ export const plantedBugs: readonly Bug[] = [
   ...outsideBugs,
   ...accessBugs,
   ...journalBugs,
+  ...reconciliationBugs,
+  ...webhookBugs,
 ];

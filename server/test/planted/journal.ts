@@ -61,7 +61,7 @@ export const journalBugs: readonly Bug[] = [
   {
     name: 'two-sequencers',
     breaks: 'Two processes order the journal at once.',
-    file: 'server/src/journal/sequencer.ts',
+    file: 'server/src/lib/leader.ts',
     find: 'if (rows[0]?.taken) got.abort();',
     replace: 'if (rows[0]) got.abort();',
     caughtBy: sequencerTests,

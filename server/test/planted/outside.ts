@@ -1,6 +1,8 @@
 import type { Bug } from './bug.ts';
 
 const resolverTests = ['server/src/payments/resolver.test.ts'];
+const httpTests = ['server/src/payments/connectors/http.test.ts'];
+const callbackTests = ['server/src/services/callbacks.test.ts'];
 
 /** Calls to payment backends: claim, call, settle, and what became of them. */
 export const outsideBugs: readonly Bug[] = [
@@ -96,5 +98,77 @@ export const outsideBugs: readonly Bug[] = [
   ...endOf(refund.holdId, 0n),`,
     replace: `refund: { ...refund, state: 'failed', failureCode, version: refund.version + 1, updatedAt: now },`,
     caughtBy: ['server/src/payments/payments.test.ts'],
+  },
+  {
+    name: 'wrong-amount-believed',
+    breaks: 'A backend that moved another amount than it was asked for settles the payment all the same.',
+    file: 'server/src/payments/mismatch.ts',
+    find: `if (said.moved && !isAsked(operation, said.moved)) return 'amount';`,
+    replace: '',
+    caughtBy: httpTests,
+    filter: 'wrong_amount',
+  },
+  {
+    name: 'broken-taken-for-unsent',
+    breaks: 'A connection that broke counts as one that never was: what may have been charged is declined.',
+    file: 'server/src/payments/connectors/transport.ts',
+    find: 'return isNotSent(error.cause);',
+    replace: 'return true;',
+    caughtBy: httpTests,
+    filter: '"reset"',
+  },
+  {
+    name: 'any-status-believed',
+    breaks: 'The page of a gateway in front of a backend is taken for its answer.',
+    file: 'server/src/payments/connectors/http.ts',
+    find: 'if (reply.status !== 200)',
+    replace: 'if (reply.status >= 500)',
+    caughtBy: ['server/src/payments/connectors/http-wire.test.ts'],
+    filter: 'is no answer',
+  },
+  {
+    name: 'settled-by-hand-again',
+    breaks: 'A person settles what is settled already, or what its backend may still answer.',
+    file: 'server/src/payments/by-hand.ts',
+    find: 'if (callUntil > module.clock.now())',
+    replace: 'if (callUntil < new Date(0))',
+    caughtBy: httpTests,
+    filter: 'hang_for_ever',
+  },
+  {
+    name: 'callback-unproven',
+    breaks: 'Whoever reaches the address of callbacks settles payments.',
+    file: 'server/src/payments/connectors/signature.ts',
+    find: `if (!given.some((signature) => digestsEqual(signature, expected))) throw refused('No signature fits.');`,
+    replace: 'void given;',
+    caughtBy: callbackTests,
+    filter: 'without a signature that fits',
+  },
+  {
+    name: 'callback-replayed-late',
+    breaks: 'A callback that was recorded once is good for ever.',
+    file: 'server/src/payments/connectors/signature.ts',
+    find: 'if (Math.abs(now.getTime() - Number(timestamp) * 1000) > toleranceMs)',
+    replace: 'if (now.getTime() < toleranceMs)',
+    caughtBy: callbackTests,
+    filter: 'without a signature that fits',
+  },
+  {
+    name: 'callback-of-another-backend',
+    breaks: 'One backend settles what another one was asked for.',
+    file: 'server/src/payments/callbacks.ts',
+    find: `if (operation?.connector !== connector) return 'unknown_operation';`,
+    replace: `if (!operation) return 'unknown_operation';`,
+    caughtBy: callbackTests,
+    filter: 'of another backend',
+  },
+  {
+    name: 'stripe-without-key',
+    breaks: 'A charge at Stripe has a key of the SDK’s own: sent again, it is another charge.',
+    file: 'server/src/payments/connectors/stripe.ts',
+    find: '{ idempotencyKey: call.operationId }',
+    replace: '{ idempotencyKey: String(Math.random()) }',
+    caughtBy: ['server/src/payments/connectors/stripe.test.ts'],
+    filter: 'a charge is a PaymentIntent',
   },
 ];

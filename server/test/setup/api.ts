@@ -1,6 +1,5 @@
 import { sql } from 'kysely';
 import { append } from '../../src/journal/journal.ts';
-import { sealAll } from '../../src/journal/testing.ts';
 import { verifyJournal } from '../../src/journal/verify.ts';
 import { createAccounts, makeTransfer, post } from '../../src/ledger/ledger.ts';
 import { listTransfers } from '../../src/ledger/store.ts';
@@ -12,6 +11,7 @@ import { idPrefixes, newId, type Id } from '../../src/lib/ids.ts';
 import { Secret } from '../../src/lib/secret.ts';
 import { book } from '../../src/payments/connectors/book.ts';
 import { verifyPayments } from '../../src/payments/verify.ts';
+import { verifyReconciliations } from '../../src/reconciliation/verify.ts';
 import {
   oneProcess,
   send,
@@ -20,13 +20,14 @@ import {
   type Answer,
   type TestParts,
 } from '../../src/services/testing.ts';
+import { spreadEvents } from '../../src/webhooks/testing.ts';
 import { insertApiKey } from '../../src/vendors/api-keys.ts';
 import type { TestDatabase } from './database.ts';
 
 export type Headers = Readonly<Record<string, string>>;
 
 /** One request, without saying where to. */
-export type Request = { method?: string; path: string; headers?: Headers; json?: unknown };
+export type Request = { method?: string; path: string; headers?: Headers; json?: unknown; csv?: string };
 
 /** Sends a request to `/api/v1` of a server. */
 export const ask = (url: string, { path, ...options }: Request): Promise<Answer> =>
@@ -48,6 +49,7 @@ export const differencesIn = async (db: Db): Promise<Finding[]> => {
   const findings = [
     ...(await verifyLedger(db)),
     ...(await verifyPayments(db)),
+    ...(await verifyReconciliations(db)),
     ...(await verifyJournal(db, (ids) => listTransfers(db, ids))),
   ];
   return findings.filter(({ difference }) => difference !== undefined);
@@ -85,11 +87,11 @@ export const payOut = async (db: Db, tenantId: number, amountMinor: bigint): Pro
     { accountId: await open('payable', true), amountMinor: -amountMinor },
     { accountId: await open('external:book', false), amountMinor },
   ];
-  const transfer = makeTransfer({ kind: 'correction', tenantId, objectId: newId('operation'), postings });
+  const transfer = makeTransfer({ kind: 'payout', tenantId, objectId: newId('operation'), postings });
   await inTransaction(db, async (tx) => {
     await post(tx, transfer, context.now);
     const object = { type: 'transfer', id: transfer.id, version: 1 };
-    await append(tx, context, { kind: 'transfer.corrected', object, snapshot: {}, transfer });
+    await append(tx, context, { kind: 'transfer.paid_out', object, snapshot: {}, transfer });
   });
 };
 
@@ -146,8 +148,14 @@ export const openWorld = async (url: string, database: TestDatabase): Promise<Wo
       };
       const ids = await seedObjects(url, credentials['API key'].admin, `${slug}-${mode}`);
       const tenant = { name: `${slug}/${mode}`, slug, vendorId, mode, tenantId, credentials };
-      tenants.push({ ...tenant, ids: { ...ids, vendors: String(spareId) } });
-      await sealAll(database);
+      const replay = `/webhook-endpoints/${ids['webhook-endpoints']}/replay`;
+      for (const from of ['2026-11-21T08:00:00Z', '2026-11-21T09:00:00Z']) {
+        await made(url, credentials['API key'].admin, replay, { from, before: '2026-11-22T08:00:00Z' });
+        await spreadEvents(database);
+      }
+      const { data } = await granted(url, { path: '/deliveries', headers: credentials['API key'].admin });
+      const deliveries = firstOf(data, 'id');
+      tenants.push({ ...tenant, ids: { ...ids, deliveries, vendors: String(spareId) } });
     }
   }
   const keyIds = [platformKeys.test, platformKeys.live].flatMap((keys) => roles.map((role) => keys[role].id));
@@ -247,12 +255,27 @@ const seedObjects = async (url: string, headers: Headers, name: string): Promise
   const { data: accounts } = await granted(url, { path: '/ledger/accounts?code=payable', headers });
   const account = firstOf(accounts, 'id');
   const { data: entries } = await granted(url, { path: `/ledger/accounts/${account}/entries`, headers });
+  const statement = ['reference,kind,amount,currency,status,date', 'x,charge,1.00,USD,succeeded,2026-11-22'];
+  const compared = {
+    method: 'POST',
+    path: '/reconciliations?connector=bank',
+    headers,
+    csv: statement.join('\n'),
+  };
+  await granted(url, compared);
+  const endpoint = { url: `https://${name}.example/`, events: ['*'], description: name };
+  await make('/webhook-endpoints', endpoint);
+  const charges = { path: '/audit?action=payment.succeeded', headers };
   return {
     customers: String(customers[0]),
     payments: String(payments[0]),
     refunds: String(refunds[0]),
     'api-keys': await make('/api-keys', { name }),
     accounts: account,
+    'webhook-endpoints': await make('/webhook-endpoints', endpoint),
+    reconciliations: String((await granted(url, compared))['id']),
+    breaks: '1',
+    events: firstOf((await granted(url, charges))['data'], 'id'),
     transfers: firstOf(entries, 'transfer_id'),
     proofs: firstOf((await granted(url, { path: '/audit', headers }))['data'], 'id'),
   };
@@ -284,7 +307,14 @@ export const rowsOf = async (db: Db, tenantId: number): Promise<Record<string, b
            (select count(*) from payments.payments where tenant_id = ${tenantId}) as payments,
            (select count(*) from payments.refunds where tenant_id = ${tenantId}) as refunds,
            (select count(*) from payments.operations where tenant_id = ${tenantId}) as operations,
+           (select count(*) from reconciliation.runs where tenant_id = ${tenantId}) as reconciliations,
+           (select count(*) from reconciliation.corrections where tenant_id = ${tenantId}) as corrections,
            (select count(*) from customers.customers where tenant_id = ${tenantId}) as customers,
+           (select count(*) from webhooks.endpoints where tenant_id = ${tenantId}) as endpoints,
+           (select count(*) from webhooks.secrets where tenant_id = ${tenantId}) as secrets,
+           (select count(*) from webhooks.replays where tenant_id = ${tenantId}) as replays,
+           (select coalesce(sum(extract(epoch from due_at)), 0) from webhooks.deliveries
+             where tenant_id = ${tenantId}) as deliveries_due,
            (select count(*) from vendors.api_keys where tenant_id = ${tenantId}) as api_keys,
            (select count(*) from vendors.vendors where ${tenantId} = ${platformTenantId}) as vendors
   `.execute(db);
@@ -293,7 +323,10 @@ export const rowsOf = async (db: Db, tenantId: number): Promise<Record<string, b
 
 /** Every choice of own and foreign ids for the parameters of a path that has at least one foreign. */
 export const mixtures = (url: string, own: Tenant['ids'], foreign: Tenant['ids']): Tenant['ids'][] => {
-  const collections = [...url.matchAll(/([^/]+)\/:/g)].map(([, collection = '']) => collection);
+  // Breaks count from 1 in every reconciliation: whose they are shows in the id before them.
+  const collections = [...url.matchAll(/([^/]+)\/:/g)]
+    .map(([, collection = '']) => collection)
+    .filter((collection) => collection !== 'breaks');
   const choices = Array.from({ length: 2 ** collections.length - 1 }, (_, index) => index + 1);
   return choices.map((choice) => {
     const chosen = collections.filter((_, bit) => choice & (1 << bit));

@@ -1,5 +1,5 @@
 import { plain, type PlainSchema } from '../../src/lib/openapi/example.ts';
-import { pathOf, prefixOf, type Good } from './good-requests.ts';
+import { isNumber, pathOf, prefixOf, type Good } from './good-requests.ts';
 import type { Operation, Parameter, Sent } from './requests.ts';
 import { cardNumbers, edgesOfTime, objectText, spoil, validMembers, words } from './spoilt.ts';
 
@@ -34,6 +34,13 @@ export const badRequests = (operation: Operation, good: Good, cursors: readonly 
 const badPaths = (parameter: Parameter, operation: Operation, { ids }: Good): Bad[] => {
   const { name } = parameter;
   const id = ids[name] ?? '';
+  if (isNumber(parameter))
+    return words('0 -1 01 1.0 1e0 +1 %201 x 999999999 9999999999 null').map((segment) => ({
+      what: `path ${name} ${segment}`,
+      change: { path: pathOf(operation, { ...ids, [name]: segment }) },
+      statuses: [404],
+      fields: [],
+    }));
   const prefix = prefixOf(parameter);
   const foreign = prefix === 'pay_' ? 'cus_' : 'pay_';
   const unknown = [prefix, foreign].flatMap((each) => [

@@ -40,6 +40,7 @@ export const check = (circumstances: Circumstances): { faults: string[]; warning
     checkDatabase,
     checkRedis,
     checkTelemetry,
+    checkBackends,
   ]) {
     part(subject, report);
   }
@@ -61,7 +62,7 @@ const checkRequired = ({ config, resolution, isProduction, reads }: Subject, rep
   }
 };
 
-const signingSecrets: readonly SettingPath[] = ['auth.jwt_secret', 'auth.service_secret'];
+const signingSecrets: readonly SettingPath[] = ['auth.jwt_secret', 'auth.service_secret', 'backend.secret'];
 const passwords: readonly SettingPath[] = [
   'database.password',
   'database.migrate_password',
@@ -188,4 +189,42 @@ const checkTelemetry = ({ config, reads }: Subject, report: Report): void => {
   if (headers !== undefined && !/^\s*[\w.-]+=[^,]*(,\s*[\w.-]+=[^,]*)*$/.test(headers)) {
     report.warn('telemetry.otlp_headers are not name=value pairs separated by commas: none are sent');
   }
+};
+
+/** Payment backends: who they are has to be sure in both directions. */
+const checkBackends = ({ config, isProduction, reads }: Subject, report: Report): void => {
+  const { backend, stripe } = config;
+  if (reads('backend.url')) {
+    if (backend.url !== undefined && backend.secret === undefined) {
+      report.fault(
+        `backend.secret required with backend.url: set ${variableOf('backend.secret')} (openssl rand -base64 48)`,
+      );
+    }
+    if (backend.url === undefined && backend.secret !== undefined) {
+      report.warn('backend.secret is set and backend.url is not: there is no connector http');
+    }
+    for (const [path, address] of [
+      ['backend.url', backend.url],
+      ['stripe.url', stripe.url],
+    ] as const) {
+      if (isProduction && address !== undefined && isPlain(address))
+        report.fault(`${path} must be https in production, unless it is on this machine`);
+    }
+  }
+  if (
+    !reads('stripe.webhook_secret') ||
+    (stripe.secretKey === undefined) === (stripe.webhookSecret === undefined)
+  )
+    return;
+  report.warn(
+    stripe.secretKey === undefined
+      ? 'stripe.webhook_secret is set and stripe.secret_key is not: there is no connector stripe'
+      : 'stripe.webhook_secret is not set: what Stripe tells by itself is refused, outcomes are only asked for',
+  );
+};
+
+/** Whether what is sent there could be read on the way. */
+const isPlain = (address: string): boolean => {
+  const { protocol, hostname } = new URL(address);
+  return protocol === 'http:' && !isLoopback(hostname.replace(/^\[|\]$/g, ''));
 };

@@ -269,7 +269,7 @@ export const settings = {
   }),
   'auth.service_secret': setting(secret, {
     doc: 'Signs the tokens with which services call each other: the same for all of them.',
-    services: internal,
+    services: [...internal, 'cli'],
     computed: 'derived from `auth.jwt_secret`',
     requiredBy: internal,
     secret: true,

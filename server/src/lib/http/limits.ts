@@ -60,7 +60,8 @@ export const limitRequests = (
 ): void => {
   const limit = createLimit('requests', options);
   app.addHook('onRequest', async (request, reply) => {
-    if (request.routeOptions.config?.probe === true || request.method === 'OPTIONS') return;
+    const { probe, signed } = request.routeOptions.config ?? {};
+    if (probe === true || signed === true || request.method === 'OPTIONS') return;
     const credential = options.keyOf(request);
     const usage = await limit.consume(credential ?? addressKey(request.ip));
     describe(reply, limit, usage);

@@ -18,6 +18,10 @@ declare module 'fastify' {
     errors?: readonly ErrorCode[];
     /** Whether the metrics and the rate limit leave the route alone: probes and scrapes. */
     probe?: boolean;
+    /** Who sends it is proven by a signature over the body: the limit of its address leaves it alone. */
+    signed?: boolean;
+    /** How large a body other than JSON may be, where that is more than the configured limit. */
+    bodyLimitBytes?: number;
   }
 
   interface FastifyRequest {

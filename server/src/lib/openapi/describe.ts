@@ -6,6 +6,7 @@ import { codesOf, type Operation } from './errors.ts';
 import { components, securityOf } from './components.ts';
 import { exampleOf, plain, spellOut, type PlainSchema } from './example.ts';
 import { responsesFor, successHeaders, withPreview } from './responses.ts';
+import type { describeWebhooks } from './webhooks.ts';
 
 export type Description = {
   /** The public address, `https://api.example.com`. */
@@ -16,6 +17,8 @@ export type Description = {
   version: string;
   /** The groups of operations, in the order of the page. */
   tags: readonly { name: string; description: string }[];
+  /** What is sent to others. */
+  sent?: ReturnType<typeof describeWebhooks>;
 };
 
 /**
@@ -56,6 +59,7 @@ export const describeApi = async (app: FastifyInstance, description: Description
           if (operation) complete(described, operation);
         }
       }
+      if (description.sent) addSent(plain(document), description.sent);
       keepUsed(plain(document));
       spellOut(document);
       return document;
@@ -63,9 +67,18 @@ export const describeApi = async (app: FastifyInstance, description: Description
   });
 };
 
+/** Adds what is sent to others, with the schemas and header fields that it refers to. */
+const addSent = (document: PlainSchema, { webhooks, ...shared }: NonNullable<Description['sent']>): void => {
+  // A copy, because the document is spelt out and the schemas are those that requests are held against.
+  document['webhooks'] = structuredClone(webhooks);
+  const own = plain(document['components']);
+  for (const [kind, parts] of Object.entries(shared))
+    own[kind] = { ...plain(own[kind]), ...structuredClone(parts) };
+};
+
 /** Operations share examples and parameters; what none of them uses is left out. */
 const keepUsed = (document: PlainSchema): void => {
-  const used = JSON.stringify(document['paths']);
+  const used = JSON.stringify([document['paths'], document['webhooks']]);
   const shared = plain(document['components']);
   for (const kind of ['examples', 'parameters']) {
     const entries = Object.entries(plain(shared[kind]));

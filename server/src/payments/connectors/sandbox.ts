@@ -76,6 +76,9 @@ export const sandboxCases: Readonly<Record<string, Case>> = {
 
 /** @throws AppError `invalid_request` naming `payment_method` when the case does not exist */
 export const checkSandboxCase = (paymentMethod: string): void => {
+  if (!paymentMethod.includes(':')) {
+    throw invalidField('payment_method', 'name a case, such as "sandbox:approve"');
+  }
   if (!Object.hasOwn(sandboxCases, caseName(paymentMethod))) {
     const known = Object.keys(sandboxCases).map((name) => `sandbox:${name}`);
     throw invalidField('payment_method', `the sandbox has no such case; it has ${known.join(', ')}`);

@@ -1,0 +1,45 @@
+-- Gives deliveries that are due to whoever sends them, of each of these endpoints so many at most, the longest due first: they are
+-- theirs until the lease ends. Of an endpoint whose circuit was open until now, one is given, to try: until its lease ends, or
+-- it is settled, the circuit is open for all others.
+-- What a claim writes may be lost in a crash of the server: then somebody else sends too, under the same id.
+create or replace function webhooks.claim(endpoint_ids uuid[], counts integer[], at timestamptz, until timestamptz)
+returns table (tenant_id integer, id uuid, endpoint_id uuid, event text, event_type text, "position" bigint, attempts integer,
+               attempts_made integer, endpoint_version integer)
+language plpgsql
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_bitmapscan = off
+as $$
+#variable_conflict use_column
+declare
+  trying uuid[];
+begin
+  perform set_config('synchronous_commit', 'off', true);
+  with tried as (
+    update webhooks.endpoints w set paused_until = until
+    where w.id = any (endpoint_ids) and w.state = 'enabled' and w.paused_until <= at
+    returning w.id
+  )
+  select coalesce(array_agg(t.id), '{}') into trying from tried t;
+  return query
+  with due as materialized (
+    select d.tenant_id, d.id, w.version
+    from unnest(endpoint_ids, counts) as wanted(endpoint_id, count)
+    join webhooks.endpoints w
+      on w.id = wanted.endpoint_id and w.state = 'enabled' and (w.paused_until is null or w.id = any (trying))
+    cross join lateral (
+      select q.tenant_id, q.id from webhooks.deliveries q
+      where q.endpoint_id = wanted.endpoint_id and q.state = 'pending' and not q.waiting and q.due_at <= at
+        and (q.leased_until is null or q.leased_until <= at)
+      order by q.due_at
+      limit case when w.id = any (trying) then 1 else wanted.count end
+      for no key update skip locked
+    ) d
+  )
+  update webhooks.deliveries d
+  set attempts = d.attempts + 1, attempts_made = d.attempts_made + 1, leased_until = until
+  from due
+  where d.tenant_id = due.tenant_id and d.id = due.id
+  returning d.tenant_id, d.id, d.endpoint_id, d.event, d.event_type, d.position, d.attempts, d.attempts_made, due.version;
+end $$;
