@@ -21,7 +21,7 @@ import {
 import { findVendorRecord } from '../src/vendors/credentials.ts';
 import { differencesIn, payOut } from './setup/api.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
-import { maker, typeOf } from './setup/good-requests.ts';
+import { maker, signTwoHeads, typeOf } from './setup/good-requests.ts';
 import {
   breaches,
   changedTables,
@@ -78,6 +78,7 @@ describe.each([
     make = maker(api.url);
     // The books have accounts that somebody can look at.
     await post('/payments', { amount: '5000.00', currency: 'USD' });
+    await signTwoHeads(api.url, database);
   });
   afterAll(async () => {
     await api?.[Symbol.asyncDispose]();

@@ -28,6 +28,8 @@ import { getBreak, getRun, listBreaks, listRuns } from './store.ts';
 type Dependencies = { db: Db; clock: Clock; payments: { accounts: Accounts } };
 
 const tags = ['Reconciliation'];
+// Named, so that no cursor of another list is one of this.
+const BreakCursor = Type.Tuple([Type.Literal('break'), Type.Integer({ minimum: 1, maximum: 2_147_483_647 })]);
 const keyErrors = ['idempotency_key_required', 'idempotency_key_reused', 'request_in_flight'] as const;
 
 /** So many comparisons run at once in one process: each holds a statement in memory and a connection now and then. */
@@ -94,13 +96,12 @@ export const reconciliationRoutes =
         const { cursor, limit, ...filter } = request.query;
         const { tenantId } = request.caller;
         const run = await getRun(parts.db, tenantId, request.params.id);
-        const after =
-          decodeCursor(cursor, Type.Tuple([Type.Integer({ minimum: 1, maximum: 2_147_483_647 })]))?.[0] ?? 0;
+        const after = decodeCursor(cursor, BreakCursor)?.[1] ?? 0;
         const key = { tenantId, runId: run.id };
         const rows = await listBreaks(parts.db, key, filter, { after, limit: limit + 1 });
         return pageOf(rows, {
           limit,
-          positionOf: ({ number }) => [number],
+          positionOf: ({ number }) => ['break', number],
           render: (row) => breakSnapshot(row, run),
         });
       },

@@ -76,7 +76,7 @@ describe('a retry by hand', () => {
     const mine = await deadLetters(receiver, 3);
     const other = await deadLetters(receiver, 1);
     const answer = await retryFailed(world.db, write(mine.tenant), mine.endpoint);
-    expect(answer.entry.snapshot).toMatchObject({ retried: 3, has_more: false, endpoint: mine.endpoint });
+    expect(answer.entry.snapshot).toMatchObject({ retried: 3, has_more: false, endpoint_id: mine.endpoint });
     await using _ = world.worker();
     await until(async () => expect(new Set(await states(mine.tenant))).toEqual(new Set(['delivered'])));
     expect(await states(other.tenant)).toEqual(['failed']);

@@ -62,30 +62,32 @@ export const retryDelivery = (db: Db, { context, key }: Write, id: Id<'delivery'
     };
   });
 
-/** Sends dead letters again, the oldest first, so many at most. @throws AppError `not_found` for the endpoint */
+/** Sends dead letters of an endpoint again, the oldest first, so many at most. @throws AppError `not_found` */
 export const retryFailed = (
   db: Db,
   { context, key }: Write,
-  endpointId: Id<'webhook_endpoint'> | undefined,
-): Promise<GivenAnswer> => {
-  const request = endpointId === undefined ? {} : { endpoint: endpointId };
-  return answerOnce(db, { context, operation: 'deliveries.retry_failed', key, request }, async (tx) => {
-    const { tenantId, now } = context;
-    if (endpointId) await getEndpoint(tx, { tenantId, id: endpointId });
-    const retried = await resetFailed(tx, { tenantId, endpointId }, { now, limit: retriesMax });
-    const snapshot: RetriedDeliveries = {
-      object: 'deliveries_retry',
-      endpoint: endpointId ?? null,
-      retried,
-      has_more: retried === retriesMax,
-    };
-    const object = endpointId && { type: 'webhook_endpoint', id: endpointId };
-    return {
-      status: 200,
-      entry: await append(tx, context, { kind: 'webhook_delivery.all_retried', object, snapshot }),
-    };
-  });
-};
+  id: Id<'webhook_endpoint'>,
+): Promise<GivenAnswer> =>
+  answerOnce(
+    db,
+    { context, operation: 'webhook_endpoints.retry_failed', key, request: { id } },
+    async (tx) => {
+      const { tenantId, now } = context;
+      await getEndpoint(tx, { tenantId, id });
+      const retried = await resetFailed(tx, { tenantId, endpointId: id }, { now, limit: retriesMax });
+      const snapshot: RetriedDeliveries = {
+        object: 'deliveries_retry',
+        endpoint_id: id,
+        retried,
+        has_more: retried === retriesMax,
+      };
+      const object = { type: 'webhook_endpoint', id };
+      return {
+        status: 200,
+        entry: await append(tx, context, { kind: 'webhook_delivery.all_retried', object, snapshot }),
+      };
+    },
+  );
 
 /**
  * Has an endpoint told again what happened in a range of time. The worker does it, some at a time.

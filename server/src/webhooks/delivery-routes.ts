@@ -3,7 +3,6 @@ import { Type } from 'typebox';
 import type { Clock } from '../lib/clock.ts';
 import type { Db } from '../lib/database.ts';
 import { sendAnswer } from '../lib/http/answer.ts';
-import { absentBodyIsEmpty } from '../lib/http/body.ts';
 import { decodeCursor, pageOf } from '../lib/http/page.ts';
 import { contextOf, idempotencyKeyOf } from '../lib/http/route.ts';
 import { idOf, idParams, listOf, writeHeaders } from '../lib/http/schemas.ts';
@@ -23,7 +22,6 @@ import {
   Replay,
   ReplayBody,
   RetriedDeliveries,
-  RetryDeliveriesBody,
 } from './delivery-schema.ts';
 import { listDeliveries } from './delivery-store.ts';
 import { getEndpoint } from './endpoint-store.ts';
@@ -34,7 +32,11 @@ type Dependencies = { db: Db; clock: Clock; retention: { eventsDays: number } };
 
 const tags = ['Webhooks'];
 const DeliveryCursor = Type.Tuple([idOf('delivery')]);
-const ReplayCursor = Type.Tuple([Type.Integer({ minimum: 1, maximum: 2_147_483_647 })]);
+/** Other lists have cursors of a number, too. */
+const ReplayCursor = Type.Tuple([
+  Type.Literal('replay'),
+  Type.Integer({ minimum: 1, maximum: 2_147_483_647 }),
+]);
 
 /** What was sent to webhook endpoints, and sending it again: `/deliveries`. */
 export const deliveryRoutes = (parts: Dependencies): FastifyPluginAsyncTypebox => {
@@ -101,36 +103,35 @@ export const deliveryRoutes = (parts: Dependencies): FastifyPluginAsyncTypebox =
       },
     );
 
+    app.register(againRoutes(parts));
+  };
+};
+
+/** Telling an endpoint again what it did not accept, or what happened: below `/webhook-endpoints/:id`. */
+const againRoutes = (parts: Dependencies): FastifyPluginAsyncTypebox => {
+  const { db, clock } = parts;
+  return async (app) => {
     app.post(
-      '/deliveries/retry',
+      '/webhook-endpoints/:id/retry-failed',
       {
         config: { requires: 'developer', dryRun: 'preview', errors: writeErrors },
-        preValidation: absentBodyIsEmpty,
         schema: {
           operationId: 'retryFailedDeliveries',
           tags,
-          summary: 'Send dead letters again',
+          summary: 'Send the dead letters of a webhook endpoint again',
           description: 'The oldest first, a thousand with one request: while `has_more`, ask again.',
           headers: writeHeaders,
-          body: RetryDeliveriesBody,
+          params: idParams('webhook_endpoint'),
           response: { 200: RetriedDeliveries },
         },
       },
       async (request, reply) => {
         const write = { context: contextOf(request, clock), key: idempotencyKeyOf(request) };
-        const answer = await retryFailed(db, write, request.body.endpoint);
+        const answer = await retryFailed(db, write, request.params.id);
         return sendAnswer(reply, answer, answer.entry.snapshot);
       },
     );
 
-    app.register(replayRoutes(parts));
-  };
-};
-
-/** Telling an endpoint again what happened: `/webhook-endpoints/:id/replay`. */
-const replayRoutes = (parts: Dependencies): FastifyPluginAsyncTypebox => {
-  const { db, clock } = parts;
-  return async (app) => {
     app.post(
       '/webhook-endpoints/:id/replay',
       {
@@ -176,9 +177,9 @@ const replayRoutes = (parts: Dependencies): FastifyPluginAsyncTypebox => {
       },
       async ({ params: { id }, query: { limit, cursor }, caller: { tenantId } }) => {
         await getEndpoint(db, { tenantId, id });
-        const before = decodeCursor(cursor, ReplayCursor)?.[0];
+        const before = decodeCursor(cursor, ReplayCursor)?.[1];
         const rows = await listReplays(db, { tenantId, endpointId: id }, { before, limit: limit + 1 });
-        return pageOf(rows, { limit, positionOf: ({ number }) => [number], render: replayJson });
+        return pageOf(rows, { limit, positionOf: ({ number }) => ['replay', number], render: replayJson });
       },
     );
   };

@@ -90,18 +90,10 @@ export const ListDeliveriesQuery = listQuery({
 /** How many dead letters one request sends again. */
 export const retriesMax = 1_000;
 
-export const RetryDeliveriesBody = Type.Object(
-  {
-    endpoint: Type.Optional(idOf('webhook_endpoint', { description: 'Only those of this endpoint.' })),
-  },
-  closed,
-);
-export type RetryDeliveriesBody = Static<typeof RetryDeliveriesBody>;
-
 export const RetriedDeliveries = Type.Object(
   {
     object: Type.Literal('deliveries_retry'),
-    endpoint: nullable(idOf('webhook_endpoint'), 'As it was asked for.'),
+    endpoint_id: idOf('webhook_endpoint'),
     retried: Type.Integer({ minimum: 0, maximum: retriesMax, examples: [17] }),
     has_more: Type.Boolean({ description: 'Whether there are more: ask again.', examples: [false] }),
   },

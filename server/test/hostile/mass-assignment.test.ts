@@ -6,7 +6,7 @@ import { makeDocument } from '../../src/services/document.ts';
 import { oneProcess, testKey, testParts, type TestApi, type TestParts } from '../../src/services/testing.ts';
 import { made, rowsOf } from '../setup/api.ts';
 import { testDatabase, type TestDatabase } from '../setup/database.ts';
-import { maker, typeOf, type Good } from '../setup/good-requests.ts';
+import { maker, signTwoHeads, typeOf, type Good } from '../setup/good-requests.ts';
 import {
   changedTables,
   listOf,
@@ -91,6 +91,7 @@ const offeredTo = (operation: Operation): [name: string, value: unknown][] => {
 /** Where objects are stored, by the prefix of their ids. */
 const tableOf: Readonly<Record<string, string>> = {
   cus: 'customers.customers',
+  del: 'webhooks.deliveries',
   key: 'vendors.api_keys',
   pay: 'payments.payments',
   rec: 'reconciliation.runs',
@@ -113,6 +114,7 @@ describe('mass assignment', () => {
     make = maker(api.url);
     tables = await tablesOf(database.superuser);
     await made(api.url, testKey, '/vendors', { slug: 'other', name: 'Other' });
+    await signTwoHeads(api.url, database);
     await api.edge.watch.reportUse();
   });
   afterAll(async () => {
@@ -140,8 +142,9 @@ describe('mass assignment', () => {
 
   /** The row of what a request made or changed. */
   const storedFor = async (answer: Received): Promise<Record<string, unknown>> => {
-    // A break has no id of its own: its reconciliation is what changed.
-    const id = String(answer.body['id'] ?? answer.body['reconciliation_id']);
+    // What has no id of its own changed, or is about, what it names.
+    const { id: own, reconciliation_id: run, endpoint_id: endpoint } = answer.body;
+    const id = String(own ?? run ?? endpoint);
     const table = tableOf[id.split('_')[0] ?? ''];
     if (table === undefined) throw new Error(`where is ${id} stored? Say so in \`tableOf\``);
     // An id of the answer, whose form the document promises.

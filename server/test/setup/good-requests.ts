@@ -56,6 +56,11 @@ export const maker = (url: string) => {
     if (answer.status !== 201) throw new Error(`a statement was answered ${JSON.stringify(made)}`);
     return made;
   };
+  const findToldAgain = async (): Promise<string | undefined> => {
+    const { body } = await send(`${url}/api/v1/webhook-endpoints?limit=100`, { headers: testKey });
+    const found = (body['data'] as unknown[]).map(plain).find(({ description }) => description === toldAgain);
+    return found && String(found['id']);
+  };
   const issue = async (): Promise<unknown> =>
     (await send(`${url}/api/v1/authenticate`, { method: 'POST', headers: testClient })).body['token'];
   type Make = (operation: Operation, ids: Record<string, string>, currency: string) => Promise<string>;
@@ -76,6 +81,10 @@ export const maker = (url: string) => {
     trf_: async () =>
       first(`/ledger/accounts/${await first('/ledger/accounts?code=payable', 'id')}/entries`, 'transfer_id'),
     we_: async ({ id }) => {
+      // What it answers is equal for one endpoint alone.
+      if (id === 'retryFailedDeliveries') return first('/webhook-endpoints', 'id');
+      const found = id === 'listWebhookReplays' ? await findToldAgain() : undefined;
+      if (found) return found;
       const endpoint = await create('/webhook-endpoints', { url: 'https://shop.example/', events: ['*'] });
       if (id.startsWith('enable'))
         await send(`${url}/api/v1/webhook-endpoints/${endpoint}/disable`, {
@@ -106,20 +115,24 @@ export const maker = (url: string) => {
       return { ids, path: pathOf(operation, ids), body, type: 'text/csv' };
     }
     const members = operation.body && validMembers(operation.body);
-    if (operation.id === 'retryFailedDeliveries' && members)
-      members['endpoint'] = JSON.stringify(await makers['we_']?.(operation, ids, currency));
     if (members && 'token' in members) members['token'] = JSON.stringify(await issue());
     return { ids, path: pathOf(operation, ids), body: members && objectText(members) };
   };
 };
 
-/** What proofs of the journal are about, and deliveries. */
+/** By this the endpoint is found that has replays. */
+const toldAgain = 'is told again';
+
+/** What proofs of the journal are about, deliveries, and replays of an endpoint. */
 export const signTwoHeads = async (url: string, database: TestDatabase): Promise<void> => {
-  const endpoint = { url: 'https://shop.example/', events: ['payment.*'] };
-  await send(`${url}/api/v1/webhook-endpoints`, { method: 'POST', headers: testKey, json: endpoint });
+  const endpoint = { url: 'https://shop.example/', events: ['payment.*'], description: toldAgain };
+  const post = { method: 'POST', headers: testKey };
+  const { body } = await send(`${url}/api/v1/webhook-endpoints`, { ...post, json: endpoint });
   for (const amount of ['1', '2']) {
     const payment = { method: 'POST', headers: testKey, json: { amount, currency: 'USD' } };
     await send(`${url}/api/v1/payments`, payment);
+    const range = { from: '2026-11-21T08:00:00Z', before: '2026-11-22T08:00:00Z' };
+    await send(`${url}/api/v1/webhook-endpoints/${String(body['id'])}/replay`, { ...post, json: range });
     await spreadEvents(database);
   }
 };

@@ -127,8 +127,8 @@ export const callDeliveries = async ({ call, pages, pay, seal }: Calls): Promise
   await call('getDelivery', { ids });
   await call('getDelivery', { ids: { id: 'del_00000000000000000000000000' }, status: 404 });
   await call('retryDelivery', { ids });
-  await call('retryFailedDeliveries', { json: { endpoint: made['id'] } });
   const endpoint = { id: String(made['id']) };
+  await call('retryFailedDeliveries', { ids: endpoint });
   const range = { from: '2026-11-22T07:00:00Z', before: '2027-11-22T08:00:00Z' };
   await call('replayWebhookEvents', { ids: endpoint, json: range });
   await call('replayWebhookEvents', { ids: endpoint, json: range, status: 409 });

@@ -8,7 +8,6 @@ export type Ids = Tenant['ids'];
 
 /** Bodies other than the example of the document: those that name objects, or have to be taken in live mode too. */
 const bodies: Readonly<Record<string, (own: Ids) => Record<string, unknown>>> = {
-  'POST /deliveries/retry': ({ 'webhook-endpoints': endpoint }) => ({ endpoint }),
   'POST /payments': ({ customers }) => ({
     amount: '9.00',
     currency: 'USD',

@@ -8,11 +8,11 @@ import {
   twoProcesses,
   type TestApi,
   type TestParts,
-} from '../services/testing.ts';
+} from './testing.ts';
 import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
 import { changedTables, tablesOf } from '../../test/setup/requests.ts';
-import { statementBytesMax } from './body.ts';
-import { statementCsv } from './testing.ts';
+import { statementBytesMax } from '../reconciliation/body.ts';
+import { statementCsv } from '../reconciliation/testing.ts';
 
 describe.each([
   { name: 'one process', start: oneProcess },
