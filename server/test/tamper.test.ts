@@ -33,6 +33,7 @@ const unchecked: Readonly<Record<string, readonly string[]>> = {
     'next_ask_at',
     'absent_since',
     'entry_id',
+    'mismatches',
   ],
   // No part of an entry, but of how it was found.
   'journal.entries': ['xid'],
