@@ -12,7 +12,7 @@ export const sequenced = async (stage: Stage): Promise<Sample> => {
   const api = await stage.api();
   await using worker = await stage.start('worker');
   const waitedMs = await caughtUp(stage);
-  return measured(stage, [api, worker], async () => {
+  return await measured(stage, [api, worker], async () => {
     const { rate } = await paymentsPerSecond(stage, api.url, { clients: 64 });
     const behind = await unsealed(stage);
     return {

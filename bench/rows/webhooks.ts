@@ -29,7 +29,7 @@ export const deliveries = async (stage: Stage): Promise<Sample> => {
   const paid = Math.floor((await paymentsPerSecond(stage, api.url, load)).rate * seconds);
   const sample = await (async () => {
     await using worker = await stage.start('worker');
-    return measured(stage, [worker], async () => {
+    return await measured(stage, [worker], async () => {
       await receiver.arrived(4 * paid);
       const { perSecond: value, bytesEach } = await receiver.report();
       return { value, note: `${4 * paid} deliveries of ${Math.round(bytesEach)} bytes`, bytesEach };
@@ -48,7 +48,7 @@ export const lateness = async (stage: Stage, which: 'p50Ms' | 'p99Ms'): Promise<
   await using receiver = await startReceiver();
   await using _ = await endpointsOf(api.url, vendor, [`${receiver.url}/fast`]);
   await using worker = await startWorker(stage);
-  return measured(stage, [api, worker], async () => {
+  return await measured(stage, [api, worker], async () => {
     const { p50Ms, p99Ms } = await happen(stage, api.url, {
       receiver,
       rate: 200,
@@ -72,10 +72,11 @@ export const bystanders = async (stage: Stage): Promise<Sample> => {
       const urls = paths.map((path) => `${receiver.url}/${path}`);
       stack.use(await endpointsOf(api.url, vendor, urls));
     }
-    return happen(stage, api.url, { receiver, rate: 20, vendors, each: 18 });
+    // Not before it has ended are the endpoints deleted.
+    return await happen(stage, api.url, { receiver, rate: 20, vendors, each: 18 });
   };
   const alone = await run([]);
-  return measured(stage, [worker], async () => {
+  return await measured(stage, [worker], async () => {
     const { p99Ms } = await run([
       ['hang', 'trickle'],
       ['reset', 'endless'],
@@ -97,7 +98,7 @@ export const paymentsTold = async (stage: Stage): Promise<Sample> => {
   const load = { clients: 64, tokensFile: stage.vendors.oneFile };
   const untold = (await paymentsPerSecond(stage, api.url, load)).rate;
   await using _ = await endpointsOf(api.url, vendor, [`${receiver.url}/fast`]);
-  return measured(stage, [api, worker], async () => {
+  return await measured(stage, [api, worker], async () => {
     const { rate } = await paymentsPerSecond(stage, api.url, load);
     const { count } = await receiver.report();
     return { value: rate, over: untold, note: `${count} deliveries had arrived when the load ended` };

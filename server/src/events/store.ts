@@ -195,7 +195,7 @@ export const findEvent = async (
 export const selectAt = async (db: Db | Tx, positions: readonly bigint[]): Promise<EventRecord[]> => {
   if (positions.length === 0) return [];
   const { rows } = await sql<EventRow>`
-    select * from events.events where position = any(${positions}::bigint[]) order by position
+    select * from events.at_positions(${positions}::bigint[])
   `.execute(db);
   return rows.map(eventOf);
 };
