@@ -74,6 +74,7 @@ create view events.events (
 grant select on events.events to florin_maintenance;
 grant select on events.events to florin_service;
 
+create function events.at_positions(positions bigint[]) returns SETOF events.events language plpgsql stable set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function events.position_at(tenant integer, since timestamp with time zone) returns bigint language plpgsql stable;
 
 

@@ -29,7 +29,9 @@ test('every attempt, a retry too, is signed with its own time by the secret of i
     for (const receiver of receivers) await until(() => expect(receiver.received).toHaveLength(count));
     const at = world.clock.now();
     for (const [index, { received }] of receivers.entries()) {
-      const { headers, body } = received.at(-1) ?? { headers: {} as Record<string, unknown>, body: '' }; // none yet
+      const last = received.at(-1);
+      const headers: Readonly<Record<string, unknown>> = last?.headers ?? {};
+      const body = last?.body ?? '';
       const signature = new Webhook(secrets[index] ?? '').sign(event, at, body);
       expect(headers['webhook-signature'], `attempt ${count}`).toBe(signature);
       expect(headers['x-webhook-signature'], `attempt ${count}`).toMatch(/^[0-9a-f]{64}$/);
