@@ -665,8 +665,7 @@ create table webhooks.attempts (
   status smallint,
   error text,
   duration_ms integer not null,
-  request_headers jsonb not null,
-  answer_headers jsonb,
+  headers text,
   answer bytea,
   constraint attempts_pkey PRIMARY KEY (delivery_id, number),
   constraint attempts_answer_check CHECK (octet_length(answer) <= 1024),
@@ -691,21 +690,27 @@ create table webhooks.deliveries (
   attempts_made integer not null default 0,
   due_at timestamp with time zone not null,
   leased_until timestamp with time zone,
+  last_number integer,
+  last_at timestamp with time zone,
   last_status smallint,
   last_error text,
+  last_duration_ms integer,
+  last_headers text,
+  last_answer bytea,
   created_at timestamp with time zone not null,
   settled_at timestamp with time zone,
   constraint deliveries_pkey PRIMARY KEY (tenant_id, id),
   constraint deliveries_check CHECK (ordered OR NOT waiting),
+  constraint deliveries_last_answer_check CHECK (octet_length(last_answer) <= 1024),
   constraint deliveries_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'discarded'::text]))
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.05);
-CREATE INDEX deliveries_due ON webhooks.deliveries USING btree (endpoint_id, due_at) WHERE ((state = 'pending'::text) AND (NOT waiting));
+CREATE INDEX deliveries_due ON webhooks.deliveries USING btree (endpoint_id, due_at, id) WHERE ((state = 'pending'::text) AND (NOT waiting));
 CREATE UNIQUE INDEX deliveries_event ON webhooks.deliveries USING btree ("position", endpoint_id, replay);
 CREATE INDEX deliveries_failed ON webhooks.deliveries USING btree (tenant_id, id) WHERE (state = 'failed'::text);
 CREATE INDEX deliveries_of_event ON webhooks.deliveries USING btree (event);
 CREATE INDEX deliveries_order ON webhooks.deliveries USING btree (endpoint_id, object_id, "position", replay) WHERE ((state = 'pending'::text) AND ordered);
 grant delete, select on webhooks.deliveries to florin_maintenance;
-grant insert, select, update (attempts, attempts_made, due_at, last_error, last_status, leased_until, settled_at, state, waiting) on webhooks.deliveries to florin_service;
+grant insert, select, update (attempts, attempts_made, due_at, last_answer, last_at, last_duration_ms, last_error, last_headers, last_number, last_status, leased_until, settled_at, state, waiting) on webhooks.deliveries to florin_service;
 
 create table webhooks.endpoints (
   tenant_id integer not null,
@@ -803,12 +808,12 @@ create view webhooks.webhook_events (
 grant select on webhooks.webhook_events to florin_maintenance;
 grant select, update (retry_count, status) on webhooks.webhook_events to florin_service;
 
-create function webhooks.claim(endpoint_ids uuid[], counts integer[], at timestamp with time zone, until timestamp with time zone) returns TABLE(tenant_id integer, id uuid, endpoint_id uuid, event text, event_type text, "position" bigint, attempts integer, attempts_made integer, endpoint_version integer) language plpgsql volatile set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.claim(endpoint_ids uuid[], counts integer[], due_after timestamp with time zone[], id_after uuid[], at timestamp with time zone, until timestamp with time zone) returns TABLE(tenant_id integer, id uuid, endpoint_id uuid, "position" bigint, attempts integer, attempts_made integer, due_at_ms double precision, endpoint_version integer, is_failing boolean) language plpgsql volatile set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function webhooks.count_failures(endpoint_ids uuid[], failed integer[], accepted integer[], at timestamp with time zone, open_after integer, pause_min interval, pause_max interval) returns TABLE(tenant_id integer, endpoint_id uuid, failures integer, failing_since timestamp with time zone, paused_until timestamp with time zone) language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function webhooks.enqueue(tenant_ids integer[], ids uuid[], endpoint_ids uuid[], events text[], event_types text[], object_ids uuid[], positions bigint[], replays integer[], in_order integer[], at timestamp with time zone) returns integer language plpgsql volatile set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function webhooks.look_for_due(after uuid, looks integer) returns TABLE(endpoint_id uuid, tenant_id integer, due_at timestamp with time zone, state text, paused_until timestamp with time zone) language sql stable set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function webhooks.next_events(span integer) returns TABLE(first_position bigint, end_position bigint, tenant_id integer, endpoint_id uuid, "position" bigint, event_id uuid, event_type text, object_id uuid, ordered boolean) language plpgsql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
-create function webhooks.record(tenant_ids integer[], ids uuid[], numbers integer[], states text[], due_ats timestamp with time zone[], times timestamp with time zone[], statuses integer[], errors text[], durations_ms integer[], request_headers jsonb[], answer_headers jsonb[], answers bytea[]) returns integer language plpgsql volatile set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
+create function webhooks.record(tenant_ids integer[], ids uuid[], numbers integer[], states text[], due_ats timestamp with time zone[], times timestamp with time zone[], statuses integer[], errors text[], durations_ms integer[], headers text[], answers bytea[]) returns integer language plpgsql volatile set enable_bitmapscan=off set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function webhooks.redeliver() returns trigger language plpgsql volatile;
 create function webhooks.release(tenant_ids integer[], ids uuid[], numbers integer[]) returns void language sql volatile set enable_hashjoin=off set enable_mergejoin=off set enable_seqscan=off;
 create function webhooks.remove_attempts(before timestamp with time zone, page bigint, pages integer, OUT next_page bigint, OUT removed bigint) returns record language plpgsql volatile security definer set search_path=pg_catalog, pg_temp;

@@ -53,8 +53,13 @@ create table webhooks.deliveries (
   attempts_made integer   not null default 0,          -- begun ever: the number of the last one
   due_at      timestamptz not null,                    -- not before
   leased_until timestamptz,                            -- while somebody sends it: until when it is theirs
-  last_status smallint,
+  last_number integer,                                 -- the last attempt that ended is kept here, for nearly all need no other one;
+  last_at     timestamptz,                             -- those before it are in `attempts`
+  last_status smallint,                                -- null: there was no answer, see `last_error`
   last_error  text,
+  last_duration_ms integer,
+  last_headers text,                                   -- of the answer, as JSON
+  last_answer bytea       check (octet_length(last_answer) <= 1024),
   created_at  timestamptz not null,
   settled_at  timestamptz,
   primary key (tenant_id, id),
@@ -62,20 +67,20 @@ create table webhooks.deliveries (
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
 create unique index deliveries_event on webhooks.deliveries (position, endpoint_id, replay);
 create index deliveries_of_event on webhooks.deliveries (event);
-create index deliveries_due on webhooks.deliveries (endpoint_id, due_at) where state = 'pending' and not waiting;
+create index deliveries_due on webhooks.deliveries (endpoint_id, due_at, id) where state = 'pending' and not waiting;
 create index deliveries_order on webhooks.deliveries (endpoint_id, object_id, position, replay) where state = 'pending' and ordered;
 create index deliveries_failed on webhooks.deliveries (tenant_id, id) where state = 'failed';
 
+-- Attempts before the last one of a delivery.
 create table webhooks.attempts (
   tenant_id       integer     not null,
   delivery_id     uuid        not null,
   number          integer     not null check (number > 0),
   at              timestamptz not null,
-  status          smallint,                            -- null: there was no answer, see `error`
+  status          smallint,
   error           text,
   duration_ms     integer     not null,
-  request_headers jsonb       not null,                -- without signatures
-  answer_headers  jsonb,
+  headers         text,
   answer          bytea       check (octet_length(answer) <= 1024),
   primary key (delivery_id, number)
 );
@@ -124,7 +129,8 @@ grant select, insert on webhooks.endpoints, webhooks.secrets, webhooks.deliverie
 grant update (version, url, events, description, metadata, ordered, payload, state, disabled_reason, from_position,
               failures, failing_since, paused_until, updated_at) on webhooks.endpoints to florin_service;
 grant update (expires_at) on webhooks.secrets to florin_service;
-grant update (state, waiting, attempts, attempts_made, due_at, leased_until, last_status, last_error, settled_at)
+grant update (state, waiting, attempts, attempts_made, due_at, leased_until, last_number, last_at, last_status, last_error,
+              last_duration_ms, last_headers, last_answer, settled_at)
   on webhooks.deliveries to florin_service;
 grant update (position, found, state, ended_at) on webhooks.replays to florin_service;
 grant select, update (status, retry_count) on webhooks.webhook_events to florin_service;

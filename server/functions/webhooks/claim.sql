@@ -1,10 +1,12 @@
 -- Gives deliveries that are due to whoever sends them, of each of these endpoints so many at most, the longest due first: they are
--- theirs until the lease ends. Of an endpoint whose circuit was open until now, one is given, to try: until its lease ends, or
--- it is settled, the circuit is open for all others.
+-- theirs until the lease ends. Whoever has claimed before says behind which delivery to go on (`due_after`, `id_after`), so that
+-- what is under way need not be passed again. Of an endpoint whose circuit was open until now, one is given, to try: until its
+-- lease ends, or it is settled, the circuit is open for all others.
 -- What a claim writes may be lost in a crash of the server: then somebody else sends too, under the same id.
-create or replace function webhooks.claim(endpoint_ids uuid[], counts integer[], at timestamptz, until timestamptz)
-returns table (tenant_id integer, id uuid, endpoint_id uuid, event text, event_type text, "position" bigint, attempts integer,
-               attempts_made integer, endpoint_version integer)
+create or replace function webhooks.claim(endpoint_ids uuid[], counts integer[], due_after timestamptz[], id_after uuid[],
+                                          at timestamptz, until timestamptz)
+returns table (tenant_id integer, id uuid, endpoint_id uuid, "position" bigint, attempts integer, attempts_made integer,
+               due_at_ms double precision, endpoint_version integer, is_failing boolean)
 language plpgsql
 set enable_seqscan = off
 set enable_hashjoin = off
@@ -24,15 +26,16 @@ begin
   select coalesce(array_agg(t.id), '{}') into trying from tried t;
   return query
   with due as materialized (
-    select d.tenant_id, d.id, w.version
-    from unnest(endpoint_ids, counts) as wanted(endpoint_id, count)
+    select d.tenant_id, d.id, w.version, w.failures > 0 or w.paused_until is not null as is_failing
+    from unnest(endpoint_ids, counts, due_after, id_after) as wanted(endpoint_id, count, due_after, id_after)
     join webhooks.endpoints w
       on w.id = wanted.endpoint_id and w.state = 'enabled' and (w.paused_until is null or w.id = any (trying))
     cross join lateral (
       select q.tenant_id, q.id from webhooks.deliveries q
       where q.endpoint_id = wanted.endpoint_id and q.state = 'pending' and not q.waiting and q.due_at <= at
+        and (q.due_at, q.id) > (wanted.due_after, wanted.id_after)
         and (q.leased_until is null or q.leased_until <= at)
-      order by q.due_at
+      order by q.due_at, q.id
       limit case when w.id = any (trying) then 1 else wanted.count end
       for no key update skip locked
     ) d
@@ -41,5 +44,6 @@ begin
   set attempts = d.attempts + 1, attempts_made = d.attempts_made + 1, leased_until = until
   from due
   where d.tenant_id = due.tenant_id and d.id = due.id
-  returning d.tenant_id, d.id, d.endpoint_id, d.event, d.event_type, d.position, d.attempts, d.attempts_made, due.version;
+  returning d.tenant_id, d.id, d.endpoint_id, d.position, d.attempts, d.attempts_made,
+            (extract(epoch from d.due_at) * 1000)::double precision, due.version, due.is_failing;
 end $$;

@@ -13,6 +13,16 @@ as $$
 declare
   queued integer;
 begin
+  if 1 <> all (in_order) then
+    insert into webhooks.deliveries (tenant_id, id, endpoint_id, event, event_type, object_id, position, replay, state,
+                                     ordered, waiting, due_at, created_at)
+    select tenant_ids[i], ids[i], endpoint_ids[i], events[i], event_types[i], object_ids[i], positions[i], replays[i],
+           'pending', false, false, at, at
+    from generate_subscripts(ids, 1) i
+    on conflict (position, endpoint_id, replay) do nothing;
+    get diagnostics queued = row_count;
+    return queued;
+  end if;
   with given as (
     select i, row_number() over (partition by endpoint_ids[i], object_ids[i] order by positions[i], replays[i]) as place
     from generate_subscripts(ids, 1) i

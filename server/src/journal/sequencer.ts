@@ -61,8 +61,10 @@ const run = async (settings: Settings, signal: AbortSignal): Promise<void> => {
       log.info({ position: sequencer.edge.size.toString() }, 'This process orders the journal now');
       while (!signal.aborted) {
         const startedAtMs = performance.now();
+        const from = sequencer.edge.size;
         if ((await advance(sequencer)) === 'more') continue;
-        await rest(settings, performance.now() - startedAtMs, signal);
+        const found = Number(sequencer.edge.size - from);
+        await rest(settings, { tookMs: performance.now() - startedAtMs, found }, signal);
       }
       await signHead(sequencer, 'now');
     } finally {
@@ -74,12 +76,24 @@ const run = async (settings: Settings, signal: AbortSignal): Promise<void> => {
 /** Held by the session of the one sequencer of a database. */
 const sequencerLock = ['florin.journal', 'sequencer'] as const;
 
-/** So many times as long as a look took it rests: a fifth of the time of one processor is all that writers lose to it. */
-const restFactor = 4;
+/**
+ * So many times as long as a look took it rests. While much is written, a fifth of the time of one processor is all that writers
+ * lose to it; while little is, whoever waits for an event matters more.
+ */
+const restFactor = { busy: 4, quiet: 1 };
+
+/** A look that finds more entries than this finds much. */
+const quietMax = 16;
+
+type Look = { tookMs: number; found: number };
 
 /** Rests until there is something new, but for a while in any case. */
-const rest = async ({ pollMs, wake }: Settings, tookMs: number, signal: AbortSignal): Promise<void> => {
-  const restMs = Math.min(tookMs * restFactor, pollMs);
+const rest = async (
+  { pollMs, wake }: Settings,
+  { tookMs, found }: Look,
+  signal: AbortSignal,
+): Promise<void> => {
+  const restMs = Math.min(tookMs * restFactor[found > quietMax ? 'busy' : 'quiet'], pollMs);
   await wait(restMs, undefined, { signal }).catch(() => undefined);
   await wake.next(pollMs - restMs, signal);
 };

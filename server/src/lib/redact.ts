@@ -45,7 +45,12 @@ export const redactLine = (line: string): string => {
 
 /** Text without the secrets and card numbers that can be recognised in it. */
 export const redactText = (text: string): string =>
-  patterns.reduce((cleaned, pattern) => cleaned.replace(pattern, `$1${redacted}$2`), redactCardNumbers(text));
+  !suspicious.test(text)
+    ? text
+    : patterns.reduce(
+        (cleaned, pattern) => cleaned.replace(pattern, `$1${redacted}$2`),
+        redactCardNumbers(text),
+      );
 
 /** Whether a text holds a card number: 13 to 19 digits that pass the Luhn check, with spaces or dashes or without. */
 export const hasCardNumber = (text: string): boolean => redactCardNumbers(text) !== text;

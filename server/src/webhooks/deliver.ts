@@ -19,7 +19,11 @@ export type Delivering = Retries & {
 const answerMax = 1_024;
 const headerMax = 4_096;
 
-const userAgent = `Florin-Webhooks/${releaseName().split('@')[1] ?? ''}`;
+/** What every attempt of every delivery is sent with. */
+export const fixedHeaders = {
+  'content-type': 'application/json',
+  'user-agent': `Florin-Webhooks/${releaseName().split('@')[1] ?? ''}`,
+} as const;
 
 /** An attempt, with what it means for its endpoint: one that was not even sent says nothing of it. */
 export type Made = Attempt & Pick<Outcome, 'isGone'> & { isSent: boolean };
@@ -33,8 +37,8 @@ export const deliver = async (
 ): Promise<Made> => {
   const at = clock.now();
   const bytes = body.bytes(endpoint.payload);
-  const signed = signedHeaders(secrets, { id: claim.eventId, at, body: bytes });
-  const headers = { 'content-type': 'application/json', 'user-agent': userAgent, ...signed };
+  const signed = signedHeaders(secrets, { id: body.event.id, at, body: bytes });
+  const headers = { ...fixedHeaders, ...signed };
   const answer = await outbound
     .send({ url: endpoint.url, method: 'POST', headers, body: bytes, timeoutMs, answerMaxBytes: answerMax })
     .catch((error: unknown) => {
@@ -49,7 +53,6 @@ export const deliver = async (
     claim,
     at,
     durationMs: answer.durationMs,
-    requestHeaders: withoutSignatures(headers),
     ...keptOf(answer, body.personal),
   };
 };
@@ -65,13 +68,9 @@ export const notSent = (claim: Claim, error: string, now: Date): Made => ({
   isGone: false,
   isSent: false,
   durationMs: 0,
-  requestHeaders: {},
   answerHeaders: undefined,
   answer: undefined,
 });
-
-const withoutSignatures = (headers: Readonly<Record<string, string>>): Record<string, string> =>
-  Object.fromEntries(Object.entries(headers).filter(([name]) => !/signature/i.test(name)));
 
 type Kept = Pick<Attempt, 'answerHeaders' | 'answer'>;
 

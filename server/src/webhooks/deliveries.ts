@@ -16,12 +16,13 @@ import {
 } from './delivery-schema.ts';
 import {
   getDelivery,
-  listAttempts,
+  listEarlierAttempts,
   resetDelivery,
   resetFailed,
   type StoredAttempt,
   type StoredDelivery,
 } from './delivery-store.ts';
+import { fixedHeaders } from './deliver.ts';
 import { getEndpoint, lockEndpoint } from './endpoint-store.ts';
 import type { Write } from './endpoint.ts';
 import { findRunningReplay, insertReplay, type Replay } from './replay-store.ts';
@@ -35,9 +36,13 @@ export const describeDelivery = async (
   key: { tenantId: number; id: Id<'delivery'> },
 ): Promise<DeliveryWithAttempts> => {
   const delivery = await getDelivery(db, key);
+  const { lastAttempt, eventId } = delivery;
+  const earlier = await listEarlierAttempts(db, key, attemptsMax);
+  // One that came too late to count may have a higher number.
+  const attempts = [...(lastAttempt ? [lastAttempt] : []), ...earlier].sort((a, b) => b.number - a.number);
   return {
     ...deliveryJson(delivery),
-    tries: (await listAttempts(db, key, attemptsMax)).map(attemptJson),
+    tries: attempts.slice(0, attemptsMax).map((attempt) => attemptJson(eventId, attempt)),
   };
 };
 
@@ -161,14 +166,22 @@ export const deliveryJson = (delivery: StoredDelivery): Delivery => ({
   ended_at: delivery.settledAt?.toISOString() ?? null,
 });
 
-const attemptJson = (attempt: StoredAttempt): DeliveryWithAttempts['tries'][number] => ({
+const attemptJson = (
+  eventId: Id<'journal_entry'>,
+  attempt: StoredAttempt,
+): DeliveryWithAttempts['tries'][number] => ({
   number: attempt.number,
   at: attempt.at.toISOString(),
   status: attempt.status,
   error: attempt.error,
   duration_ms: attempt.durationMs,
-  request_headers: attempt.requestHeaders,
-  response_headers: attempt.answerHeaders,
+  // They follow from the attempt; of signatures nothing is kept.
+  request_headers: {
+    ...fixedHeaders,
+    'webhook-id': eventId,
+    'webhook-timestamp': String(Math.floor(attempt.at.getTime() / 1_000)),
+  },
+  response_headers: attempt.headers === null ? null : (JSON.parse(attempt.headers) as Record<string, string>),
   response_body: attempt.answer?.toString('utf8') ?? null,
 });
 

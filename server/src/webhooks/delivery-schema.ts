@@ -20,9 +20,11 @@ const State = Type.Enum(deliveryStates, {
 
 const StatusCode = Type.Integer({ minimum: 100, maximum: 999, examples: [200] });
 const ErrorText = Type.String({ maxLength: 1_000, examples: ['the receiver answered 503'] });
-const Headers = Type.Record(Type.String({ maxLength: 16_384 }), Type.String({ maxLength: 16_384 }), {
-  examples: [{ 'content-type': 'application/json' }],
-});
+const headers = (description: string) =>
+  Type.Record(Type.String({ maxLength: 16_384 }), Type.String({ maxLength: 16_384 }), {
+    description,
+    examples: [{ 'content-type': 'application/json' }],
+  });
 
 export const Delivery = Type.Object(
   {
@@ -64,8 +66,8 @@ const Attempt = Type.Object({
   status: nullable(StatusCode, 'What the receiver answered; null when it did not.'),
   error: nullable(ErrorText, 'Why it was no success.'),
   duration_ms: Type.Integer({ minimum: 0, maximum: 2_147_483_647, examples: [12] }),
-  request_headers: Headers,
-  response_headers: nullable(Headers, 'The first 4 KiB of them.'),
+  request_headers: headers('Without the signatures.'),
+  response_headers: nullable(headers('As they came.'), 'The first 4 KiB of them; null without an answer.'),
   response_body: nullable(
     Type.String({ maxLength: 1_024 }),
     'The first kibibyte as UTF-8. Personal data of the event and card numbers are blacked out.',

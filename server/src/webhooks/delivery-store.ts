@@ -17,6 +17,8 @@ export type StoredDelivery = {
   nextAttemptAt: Date | null;
   lastStatus: number | null;
   lastError: string | null;
+  /** The last attempt that ended. */
+  lastAttempt: StoredAttempt | null;
   createdAt: Date;
   settledAt: Date | null;
 };
@@ -31,8 +33,13 @@ type DeliveryRow = {
   replay: number;
   attempts_made: number;
   next_attempt_at: Date | null;
+  last_number: number | null;
+  last_at: Date | null;
   last_status: number | null;
   last_error: string | null;
+  last_duration_ms: number | null;
+  last_headers: string | null;
+  last_answer: Buffer | null;
   created_at: Date;
   settled_at: Date | null;
 };
@@ -41,8 +48,8 @@ type Key = { tenantId: number; id: Id<'delivery'> };
 
 const columns = sql`
   d.tenant_id, d.id, d.endpoint_id, d.event, d.event_type, d.state, d.replay, d.attempts_made,
-  case when d.state = 'pending' and not d.waiting then d.due_at end as next_attempt_at, d.last_status, d.last_error,
-  d.created_at, d.settled_at`;
+  case when d.state = 'pending' and not d.waiting then d.due_at end as next_attempt_at, d.last_number, d.last_at,
+  d.last_status, d.last_error, d.last_duration_ms, d.last_headers, d.last_answer, d.created_at, d.settled_at`;
 
 const select = async (db: Db | Tx, condition: RawBuilder<unknown>): Promise<StoredDelivery[]> => {
   const { rows } = await sql<DeliveryRow>`
@@ -93,16 +100,15 @@ export type StoredAttempt = {
   status: number | null;
   error: string | null;
   durationMs: number;
-  requestHeaders: Record<string, string>;
-  answerHeaders: Record<string, string> | null;
+  /** Of the answer, as JSON. */
+  headers: string | null;
   answer: Buffer | null;
 };
 
-/** Attempts of a delivery, the newest first. */
-export const listAttempts = async (db: Db, { id }: Key, limit: number): Promise<StoredAttempt[]> => {
+/** Attempts before the last one of a delivery, the newest first. */
+export const listEarlierAttempts = async (db: Db, { id }: Key, limit: number): Promise<StoredAttempt[]> => {
   const { rows } = await sql<StoredAttempt>`
-    select number, at, status, error, duration_ms as "durationMs", request_headers as "requestHeaders",
-           answer_headers as "answerHeaders", answer
+    select number, at, status, error, duration_ms as "durationMs", headers, answer
     from webhooks.attempts where delivery_id = ${toUuid(id)} order by number desc limit ${limit}
   `.execute(db);
   return rows;
@@ -210,6 +216,20 @@ const deliveryOf = (row: DeliveryRow): StoredDelivery => ({
   nextAttemptAt: row.next_attempt_at,
   lastStatus: row.last_status,
   lastError: row.last_error,
+  lastAttempt: lastAttemptOf(row),
   createdAt: row.created_at,
   settledAt: row.settled_at,
 });
+
+const lastAttemptOf = (row: DeliveryRow): StoredAttempt | null =>
+  row.last_number === null || row.last_at === null || row.last_duration_ms === null
+    ? null
+    : {
+        number: row.last_number,
+        at: row.last_at,
+        status: row.last_status,
+        error: row.last_error,
+        durationMs: row.last_duration_ms,
+        headers: row.last_headers,
+        answer: row.last_answer,
+      };

@@ -132,7 +132,7 @@ const look = async (state: State): Promise<void> => {
     } else if (endpoint === 'enabled' && dueAt <= now && (!pausedUntil || pausedUntil <= now))
       lanes.offer({ endpointId, tenantId });
   }
-  lanes.forget();
+  lanes.beginAnew();
   await releaseLate(state);
 };
 
@@ -153,7 +153,7 @@ const claimSome = async (state: State): Promise<boolean> => {
   const { db, clock, settings } = parts;
   const now = clock.now();
   const leasedUntil = new Date(now.getTime() + settings.timeoutMs + leaseBeyondSendMs);
-  const wanted = [...allotted].map(([{ endpointId }, count]) => ({ endpointId, count }));
+  const wanted = [...allotted].map(([{ endpointId, after }, count]) => ({ endpointId, count, after }));
   const claims = await claim(db, wanted, { now, leasedUntil });
   const byEndpoint = Map.groupBy(claims, ({ endpointId }) => endpointId);
   step('delivery.claimed');
@@ -210,7 +210,7 @@ const attempt = async ({ parts, prepared }: State, claim: Claim): Promise<Made> 
   const facts = {
     delivery: claim.id,
     endpoint: claim.endpointId,
-    event: claim.eventId,
+    event: body?.event.id,
     attempts: claim.attempts,
   };
   try {
@@ -230,14 +230,15 @@ const abandoned = 'every worker that tried to ended before it was done';
 const observe = ({ parts, prepared }: State, made: Made): void => {
   const { metrics, log, clock } = parts;
   const { claim, state, status, durationMs } = made;
-  if (made.isSent) metrics.webhooks.attempts.observe({ answer: answerOf(made) }, durationMs / 1_000);
+  if (made.isSent) metrics.webhooks.attempts[answerOf(made)].observe(durationMs / 1_000);
   metrics.messages.inc({ kind: 'webhook', result: state === 'pending' ? 'retried' : state });
   if (claim.number === 1) {
     const createdAt = prepared.get(claim)?.body?.event.createdAt ?? clock.now();
     metrics.webhooks.firstAttempts.observe(Math.max(0, clock.now().getTime() - createdAt.getTime()) / 1_000);
   }
   if (state !== 'failed') return;
-  const facts = { delivery: claim.id, endpoint: claim.endpointId, event: claim.eventId, status };
+  const event = prepared.get(claim)?.body?.event.id;
+  const facts = { delivery: claim.id, endpoint: claim.endpointId, event, status };
   log.warn({ ...facts, attempts: claim.attempts, error: made.error }, 'A webhook delivery was given up');
 };
 

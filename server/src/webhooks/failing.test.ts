@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
 import { toUuid, type Id } from '../lib/ids.ts';
 import { enableEndpoint } from './endpoints.ts';
-import { claim } from './queue-store.ts';
+import { claim, queueStart } from './queue-store.ts';
 import { openReceiver, openWorld, until, type World } from './testing.ts';
 
 let database: TestDatabase;
@@ -153,7 +153,7 @@ describe('a circuit', () => {
     // The time is over: of two workers that look one gets one delivery.
     world.clock.advance(6_000);
     const lease = { now: world.clock.now(), leasedUntil: new Date(world.clock.now().getTime() + 5_500) };
-    const wanted = [{ endpointId: id, count: 10 }];
+    const wanted = [{ endpointId: id, count: 10, after: queueStart }];
     const [one, other] = await Promise.all([claim(world.db, wanted, lease), claim(world.db, wanted, lease)]);
     expect(one.length + other.length).toBe(1);
 

@@ -13,12 +13,12 @@ const open = () => {
     tenantId,
     id: newId('delivery'),
     endpointId,
-    eventId: newId('journal_entry'),
-    eventType: 'payment.succeeded',
     position: 1n,
     attempts: 1,
     number: 1,
+    dueAtMs: 0,
     endpointVersion: 1,
+    isFailing: false,
     leasedUntil: new Date(0),
   });
   const offer = (tenantId: number): Id<'webhook_endpoint'> => {

@@ -1,5 +1,5 @@
 import type { Id } from '../lib/ids.ts';
-import type { Claim } from './queue-store.ts';
+import { queueStart, type Claim, type QueuePlace } from './queue-store.ts';
 
 type EndpointId = Id<'webhook_endpoint'>;
 
@@ -13,8 +13,9 @@ export type Lane = {
   underway: Map<Claim, number>;
   /** Answered, and not written down yet. */
   unrecorded: number;
-  /** Whether there may be more in the queue. */
+  /** Whether there may be more in the queue, and behind which delivery of it. */
   hasMore: boolean;
+  after: QueuePlace;
   /** How the last answer was: an endpoint that is new has to prove itself. */
   behaves: 'well' | 'slowly' | 'badly';
   usedAtMs: number;
@@ -90,6 +91,7 @@ export const createLanes = ({ inFlightMax, perEndpointMax }: Bounds, elapsedMs: 
           underway: new Map(),
           unrecorded: 0,
           hasMore: true,
+          after: queueStart,
           behaves: 'badly',
           usedAtMs: elapsedMs(),
         });
@@ -121,6 +123,7 @@ export const createLanes = ({ inFlightMax, perEndpointMax }: Bounds, elapsedMs: 
     /** Takes in what was claimed for a lane, of `wanted` that were asked for. */
     take: (lane: Lane, claims: readonly Claim[], wanted: number): void => {
       lane.hasMore = claims.length >= wanted;
+      lane.after = lane.hasMore ? lastOf(claims) : queueStart;
       lane.usedAtMs = elapsedMs();
       lane.waiting.push(...claims);
       claimed += claims.length;
@@ -177,8 +180,9 @@ export const createLanes = ({ inFlightMax, perEndpointMax }: Bounds, elapsedMs: 
       return dropped;
     },
 
-    /** Forgets endpoints that nothing was sent to for a while. */
-    forget: (): void => {
+    /** Begins every queue anew, for what was passed; and forgets endpoints that nothing was sent to for a while. */
+    beginAnew: (): void => {
+      for (const lane of lanes.values()) lane.after = queueStart;
       for (const [id, lane] of lanes)
         if (sizeOf(lane) === 0 && !lane.hasMore && elapsedMs() - lane.usedAtMs > forgetMs) lanes.delete(id);
     },
@@ -190,6 +194,13 @@ export const createLanes = ({ inFlightMax, perEndpointMax }: Bounds, elapsedMs: 
 };
 
 export type Lanes = ReturnType<typeof createLanes>;
+
+/** The last in the order of the queue. */
+const lastOf = (claims: readonly Claim[]): QueuePlace =>
+  claims.reduce<QueuePlace>((last, claim) => {
+    const later = claim.dueAtMs - last.dueAtMs;
+    return later > 0 || (later === 0 && claim.id > last.id) ? claim : last;
+  }, queueStart);
 
 /** Shares out room one by one: to tenants in turn, and to the lanes of each in turn, as much as each may have. */
 const inTurn = (lanes: readonly Lane[], room: number, shareOf: (lane: Lane) => number): Map<Lane, number> => {

@@ -3,7 +3,6 @@ import {
   bigintColumn,
   bytesColumn,
   integerColumn,
-  jsonColumn,
   textColumn,
   timeColumn,
   uuidColumn,
@@ -12,6 +11,8 @@ import type { Db, Tx } from '../lib/database.ts';
 import { fromUuid, newId, toUuid, type Id } from '../lib/ids.ts';
 
 type EndpointId = Id<'webhook_endpoint'>;
+
+const lowestUuid = '00000000-0000-0000-0000-000000000000';
 
 /** Whom to tell what happened at a place of the journal. */
 export type Match = {
@@ -92,15 +93,15 @@ export type Claim = {
   tenantId: number;
   id: Id<'delivery'>;
   endpointId: EndpointId;
-  eventId: Id<'journal_entry'>;
-  eventType: string;
   position: bigint;
   /** How often it was begun since it was last set to pending, this time included. */
   attempts: number;
   /** The number of this attempt. */
   number: number;
-  /** Of the endpoint when it was claimed. */
+  dueAtMs: number;
+  /** Of the endpoint when it was claimed: its version, and whether it accepted the last that it was sent. */
   endpointVersion: number;
+  isFailing: boolean;
   leasedUntil: Date;
 };
 
@@ -108,34 +109,42 @@ type ClaimRow = {
   tenant_id: number;
   id: string;
   endpoint_id: string;
-  event: Id<'journal_entry'>;
-  event_type: string;
   position: bigint;
   attempts: number;
   attempts_made: number;
+  due_at_ms: number;
   endpoint_version: number;
+  is_failing: boolean;
 };
+
+/** A place in the queue of an endpoint: behind this delivery. */
+export type QueuePlace = { dueAtMs: number; id: Id<'delivery'> };
+
+/** The beginning of every queue. */
+export const queueStart: QueuePlace = { dueAtMs: 0, id: fromUuid('delivery', lowestUuid) };
 
 /** Claims what is due: of each endpoint so many at most. */
 export const claim = async (
   db: Db,
-  wanted: readonly { endpointId: EndpointId; count: number }[],
+  wanted: readonly { endpointId: EndpointId; count: number; after: QueuePlace }[],
   { now, leasedUntil }: { now: Date; leasedUntil: Date },
 ): Promise<Claim[]> => {
   const { rows } = await sql<ClaimRow>`
     select * from webhooks.claim(${uuidColumn(wanted.map(({ endpointId }) => endpointId))},
-                                 ${integerColumn(wanted.map(({ count }) => count))}, ${now}, ${leasedUntil})
+                                 ${integerColumn(wanted.map(({ count }) => count))},
+                                 ${timeColumn(wanted.map(({ after }) => new Date(after.dueAtMs)))},
+                                 ${uuidColumn(wanted.map(({ after }) => after.id))}, ${now}, ${leasedUntil})
   `.execute(db);
   return rows.map((row) => ({
     tenantId: row.tenant_id,
     id: fromUuid('delivery', row.id),
     endpointId: fromUuid('webhook_endpoint', row.endpoint_id),
-    eventId: row.event,
-    eventType: row.event_type,
     position: row.position,
     attempts: row.attempts,
     number: row.attempts_made,
+    dueAtMs: row.due_at_ms,
     endpointVersion: row.endpoint_version,
+    isFailing: row.is_failing,
     leasedUntil,
   }));
 };
@@ -161,7 +170,6 @@ export type Attempt = {
   status: number | undefined;
   error: string | undefined;
   durationMs: number;
-  requestHeaders: Readonly<Record<string, string>>;
   answerHeaders: Readonly<Record<string, string>> | undefined;
   answer: Buffer | undefined;
 };
@@ -177,8 +185,7 @@ export const record = async (db: Db, attempts: readonly Attempt[]): Promise<numb
                            ${timeColumn(of(({ at }) => at))}, ${integerColumn(of(({ status }) => status))},
                            ${textColumn(of(({ error }) => error))},
                            ${integerColumn(of(({ durationMs }) => durationMs))},
-                           ${jsonColumn(of(({ requestHeaders }) => JSON.stringify(requestHeaders)))},
-                           ${jsonColumn(of(({ answerHeaders }) => JSON.stringify(answerHeaders ?? null)))},
+                           ${textColumn(of(({ answerHeaders }) => answerHeaders && JSON.stringify(answerHeaders)))},
                            ${bytesColumn(of(({ answer }) => answer))}) as released
   `.execute(db);
   return rows[0]?.released ?? 0;
@@ -264,8 +271,6 @@ export const lookForDue = async (
     pausedUntil: row.paused_until,
   }));
 };
-
-const lowestUuid = '00000000-0000-0000-0000-000000000000';
 
 /** Takes back what is queued for an endpoint that was deleted, so much at most, and gives how much that was. */
 export const discard = async (

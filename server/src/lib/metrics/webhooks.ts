@@ -2,6 +2,15 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 
 /** What workers send to vendors. Counts of what is queued are those of the one worker that makes deliveries of events. */
 export const webhookMetrics = (registers: Registry[]) => {
+  const attempts = new Histogram({
+    name: 'payments_webhook_attempt_duration_seconds',
+    help:
+      'Time of an attempt in seconds, by what came of it: `accepted`, `refused` (an answer that is not 2xx) or `silent` ' +
+      '(none).',
+    labelNames: ['answer'],
+    buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
+    registers,
+  });
   const gauge = (name: string, help: string): Gauge => new Gauge({ name, help, registers });
   return {
     queued: new Counter({
@@ -9,15 +18,11 @@ export const webhookMetrics = (registers: Registry[]) => {
       help: 'Deliveries that were made of events.',
       registers,
     }),
-    attempts: new Histogram({
-      name: 'payments_webhook_attempt_duration_seconds',
-      help:
-        'Time of an attempt in seconds, by what came of it: `accepted`, `refused` (an answer that is not 2xx) or `silent` ' +
-        '(none).',
-      labelNames: ['answer'],
-      buckets: [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60],
-      registers,
-    }),
+    attempts: {
+      accepted: attempts.labels({ answer: 'accepted' }),
+      refused: attempts.labels({ answer: 'refused' }),
+      silent: attempts.labels({ answer: 'silent' }),
+    },
     firstAttempts: new Histogram({
       name: 'payments_webhook_first_attempt_delay_seconds',
       help: 'Time from when an event was committed to the end of the first attempt to tell it, in seconds.',
