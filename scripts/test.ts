@@ -13,6 +13,8 @@ const databaseTests = [
   'journal',
   'payments',
   'customers',
+  'events',
+  'webhooks',
   'vendors',
   'audit',
   'lib/migrate',

@@ -34,6 +34,7 @@ const unchecked: Readonly<Record<string, readonly string[]>> = {
     'absent_since',
     'entry_id',
     'mismatches',
+    'mismatched_at',
   ],
   // No part of an entry, but of how it was found.
   'journal.entries': ['xid'],
