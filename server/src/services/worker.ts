@@ -14,13 +14,16 @@ import { openListener, type Listener } from '../lib/listen.ts';
 import { moduleLog, type Log } from '../lib/log.ts';
 import type { Observers } from '../lib/observers.ts';
 import { openOutbound } from '../lib/outbound/outbound.ts';
+import { schedulesJob } from '../lib/schedules.ts';
 import type { Connector } from '../payments/connectors/connector.ts';
 import type { PaymentsModule } from '../payments/module.ts';
 import type { OperationState } from '../payments/operation-store.ts';
+import { paymentSchedules } from '../payments/housekeeping.ts';
 import { resolve } from '../payments/operations.ts';
 import { resolverJob, type Resolver } from '../payments/resolver.ts';
 import { settlementOf } from '../payments/settlement.ts';
 import type { SecretSource } from '../secrets/source.ts';
+import { webhookSchedules } from '../webhooks/housekeeping.ts';
 import { webhookJobs, type WebhookParts } from '../webhooks/jobs.ts';
 import { openEndpointKeys } from '../webhooks/secrets.ts';
 import { healthRoutes, type Probes } from './health.ts';
@@ -41,7 +44,8 @@ export type WorkerParts = Observers & {
   settle: Settle;
   clock: Clock;
   log: Log;
-} & Pick<WebhookParts, 'outbound' | 'endpointKeys' | 'describeCustomers' | 'webhooks' | 'retention'>;
+  retention: Config['retention'];
+} & Pick<WebhookParts, 'outbound' | 'endpointKeys' | 'describeCustomers' | 'webhooks'>;
 
 type ResolverParts = Pick<
   WorkerParts,
@@ -57,7 +61,16 @@ const workerJobs = (parts: WorkerParts, listener: Listener): readonly Job[] => [
   }),
   resolverJob(resolverOf(parts)),
   ...webhookJobs({ ...parts, listener }),
+  housekeepingJob(parts),
 ];
+
+/** What is too old is removed: a new schedule is one line of its module. Journal entries stay. */
+const housekeepingJob = (parts: WorkerParts): Job =>
+  schedulesJob([...paymentSchedules(parts), ...webhookSchedules(parts)], {
+    ...parts,
+    log: moduleLog(parts.log, 'schedules'),
+    onRun: (_, result) => parts.metrics.messages.inc({ kind: 'schedule', result }),
+  });
 
 /** The resolver of a worker; what it does is told by its metrics and its log. */
 export const resolverOf = ({ metrics, log, ...parts }: ResolverParts): Resolver => ({

@@ -102,7 +102,7 @@ const run = async (state: State, signal: AbortSignal): Promise<void> => {
           lookedAtMs = performance.now();
           await look(state);
         }
-        if (await claimSome(state)) continue;
+        if (!signal.aborted && (await claimSome(state))) continue;
       } catch (err) {
         // What is claimed is this worker's, or anybody's when its lease ends.
         if (!isPassing(err)) throw err;

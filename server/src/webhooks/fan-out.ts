@@ -81,7 +81,7 @@ export const fanOut = async (
     const span = await takeNextEvents(tx, spanMax);
     if (span.matches.length > 0) await enqueue(tx, span.matches, { replay: 0, now: clock.now() });
     if (span.end > span.first) await advance(tx, span.end);
-    step('fan-out.commit');
+    if (span.matches.length > 0) step('fan-out.commit');
     return span;
   });
   if (matches.length > 0) {

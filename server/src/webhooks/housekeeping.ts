@@ -1,60 +1,34 @@
-import { setTimeout as wait } from 'node:timers/promises';
-import { sql, type RawBuilder } from 'kysely';
+import { sql } from 'kysely';
 import type { Clock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
 import type { Db } from '../lib/database.ts';
 import type { Schedule } from '../lib/schedules.ts';
+import { sweep } from '../lib/sweep.ts';
 
 type Parts = { db: Db; clock: Clock; retention: Config['retention'] };
 
 const [minuteMs, hourMs, dayMs] = [60_000, 3_600_000, 86_400_000];
 
-/** A step looks at so many pages of a table; then it rests nine times as long as that took, for others. */
-const pages = 200;
-const restFactor = 9;
-
 /** So much of what is not sent any more is taken back at once. */
 const discardMax = 1_000;
 
-/**
- * What is removed when it is too old. Services may delete nothing: functions of the database do, and refuse what is not old.
- * Journal entries stay.
- */
-export const retentionSchedules = ({ db, clock, retention }: Parts): Schedule[] => {
+/** Deliveries, attempts and secrets that are removed when they are too old, and a queue that is looked after. */
+export const webhookSchedules = ({ db, clock, retention }: Parts): Schedule[] => {
   const ago = (ms: number): Date => new Date(clock.now().getTime() - ms);
   const attemptsAgo = (): Date => ago(retention.webhookAttemptsDays * dayMs);
   const common = { everyMs: hourMs, limitMs: 6 * hourMs };
   return [
     {
       ...common,
-      name: 'idempotency-keys',
-      run: (signal) =>
-        sweep(
-          db,
-          signal,
-          (page) =>
-            sql`journal.expire_keys(${ago(retention.idempotencyKeysH * hourMs)}, ${page}::bigint, ${pages})`,
-        ),
-    },
-    {
-      ...common,
       name: 'webhook-deliveries',
       run: (signal) =>
-        sweep(
-          db,
-          signal,
-          (page) => sql`webhooks.remove_deliveries(${attemptsAgo()}, ${page}::bigint, ${pages})`,
-        ),
+        sweep(db, signal, (pages) => sql`webhooks.remove_deliveries(${attemptsAgo()}, ${pages})`),
     },
     {
       ...common,
       name: 'webhook-attempts',
       run: (signal) =>
-        sweep(
-          db,
-          signal,
-          (page) => sql`webhooks.remove_attempts(${attemptsAgo()}, ${page}::bigint, ${pages})`,
-        ),
+        sweep(db, signal, (pages) => sql`webhooks.remove_attempts(${attemptsAgo()}, ${pages})`),
     },
     {
       ...common,
@@ -77,26 +51,6 @@ export const retentionSchedules = ({ db, clock, retention }: Parts): Schedule[] 
       },
     },
   ];
-};
-
-/** Goes over a whole table, step by step, and gives how many rows were removed. */
-const sweep = async (
-  db: Db,
-  signal: AbortSignal,
-  stepAt: (page: bigint) => RawBuilder<unknown>,
-): Promise<number> => {
-  let removed = 0n;
-  for (let page: bigint | null = 0n; page !== null && !signal.aborted;) {
-    const startedAtMs = performance.now();
-    const { rows } = await sql<{ next_page: bigint | null; removed: bigint }>`
-      select * from ${stepAt(page)}
-    `.execute(db);
-    removed += rows[0]?.removed ?? 0n;
-    page = rows[0]?.next_page ?? null;
-    const restMs = (performance.now() - startedAtMs) * restFactor;
-    if (page !== null) await wait(restMs, undefined, { signal }).catch(() => undefined);
-  }
-  return Number(removed);
 };
 
 /**

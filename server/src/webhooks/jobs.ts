@@ -8,10 +8,8 @@ import type { Listener } from '../lib/listen.ts';
 import { moduleLog, type Log } from '../lib/log.ts';
 import type { Metrics } from '../lib/metrics.ts';
 import type { Outbound } from '../lib/outbound/outbound.ts';
-import { schedulesJob } from '../lib/schedules.ts';
 import { openDispatcher } from './dispatch.ts';
 import { fanOutJob } from './fan-out.ts';
-import { retentionSchedules } from './housekeeping.ts';
 import type { EndpointKeys } from './secrets.ts';
 
 /** What the jobs of webhooks work with. */
@@ -27,21 +25,14 @@ export type WebhookParts = {
   /** Hears of `sealedChannel`. */
   listener: Pick<Listener, 'wakeOf'>;
   webhooks: Config['webhooks'];
-  retention: Config['retention'];
 };
 
-/** Events become deliveries, deliveries are sent, and what is too old is removed. Every worker has these jobs. */
+/** Events become deliveries, and deliveries are sent. Every worker has these jobs. */
 export const webhookJobs = (parts: WebhookParts): readonly Job[] => {
-  const { clock, connection, db, metrics, listener, webhooks: settings } = parts;
+  const { clock, connection, metrics, listener, webhooks: settings } = parts;
   const log = moduleLog(parts.log, 'webhooks');
   const dispatcher = openDispatcher({ ...parts, log, settings });
   const { offer } = dispatcher;
   const sealed = listener.wakeOf(sealedChannel);
-  const onRun = (_: string, result: 'done' | 'failed'): void =>
-    metrics.messages.inc({ kind: 'schedule', result });
-  return [
-    fanOutJob({ clock, connection, log, metrics, sealed, offer }),
-    dispatcher.job,
-    schedulesJob(retentionSchedules(parts), { db, clock, log: moduleLog(parts.log, 'schedules'), onRun }),
-  ];
+  return [fanOutJob({ clock, connection, log, metrics, sealed, offer }), dispatcher.job];
 };
