@@ -10,6 +10,8 @@ import { rootDirectory } from '../src/lib/config/config.ts';
 import { testDatabase, type TestDatabase } from './setup/database.ts';
 
 const tourTimeoutMs = 120_000;
+/** What a step waits for may never come. */
+const stepsTimeoutMs = 90_000;
 /** The silent backend of the tour is waited for as long as this. */
 const backendTimeoutMs = 500;
 
@@ -53,7 +55,7 @@ const stepsOf = (readme: string): Step[] => {
   });
 };
 
-type Florin = AsyncDisposable & { port: number; env: NodeJS.ProcessEnv };
+type Florin = AsyncDisposable & { port: number; receiverPort: number; env: NodeJS.ProcessEnv };
 
 /** `npm start` on a free port, with a database and secrets of its own instead of those in `.florin/`. */
 const startFlorin = async ({ connection, connectionAs }: TestDatabase): Promise<Florin> => {
@@ -98,7 +100,7 @@ const startFlorin = async ({ connection, connectionAs }: TestDatabase): Promise<
     await stop();
     throw error;
   }
-  return { port, env, [Symbol.asyncDispose]: stop };
+  return { port, receiverPort: await freePort(), env, [Symbol.asyncDispose]: stop };
 };
 
 /** Resolves when the start-up screen appeared. @throws Error with everything it said when it ended before */
@@ -127,16 +129,19 @@ const freePort = async (): Promise<number> => {
 const mark = (index: number): string => `=== step ${String(index)} ===`;
 
 /** Runs all steps in one shell, since later ones use the variables of earlier ones, and gives each one's output. */
-const runSteps = (steps: readonly Step[], { port, env }: Florin): string[] => {
-  const script = steps
-    .map(({ command }, index) => `printf '\\n%s\\n' '${mark(index)}'\n${command}\n`)
+const runSteps = (steps: readonly Step[], { port, receiverPort, env }: Florin): string[] => {
+  // What a step leaves running ends with the shell, also when a later step fails.
+  const script = ["trap 'kill $(jobs -p) 2> /dev/null || :' EXIT\n"]
+    .concat(steps.map(({ command }, index) => `printf '\\n%s\\n' '${mark(index)}'\n${command}\n`))
     .join('')
-    .replaceAll('localhost:3000', `localhost:${String(port)}`);
+    .replaceAll('localhost:3000', `localhost:${String(port)}`)
+    .replaceAll(/(localhost:|PORT=)4000/g, `$1${String(receiverPort)}`);
   const { stdout, stderr, status } = spawnSync('sh', ['-eu'], {
     cwd: rootDirectory,
     env,
     input: script,
     encoding: 'utf8',
+    timeout: stepsTimeoutMs,
   });
   expect(status, `${stdout}\n${stderr}`).toBe(0);
   return steps.map((_, index) => stdout.split(mark(index))[1]?.split('\n=== step ')[0]?.trim() ?? '');
