@@ -51,7 +51,10 @@ export const readBooks = async (db: Db): Promise<Books> => {
   `.execute(db);
   const queue = await sql<Queued>`
     select substring(w.url from '^https?://[^/]+(/.*)$') as path, d.event, d.state,
-           array(select a.status from webhooks.attempts a where a.delivery_id = d.id) as statuses
+           array(
+             select a.status from webhooks.attempts a where a.delivery_id = d.id
+             union all select d.last_status where d.last_number is not null
+           ) as statuses
     from webhooks.deliveries d join webhooks.endpoints w on w.id = d.endpoint_id
   `.execute(db);
   return {
@@ -177,6 +180,7 @@ const queueFaults = (queue: readonly Queued[], { owed, allowed, arrivals }: Part
         ...(state === 'delivered' ? [] : [`${event} is ${state} in the end`]),
         // Not the attempts: in a crash of PostgreSQL a claim may be lost and its number be given again.
         ...(state === 'delivered' && came === 0 ? [`${event} is delivered, and was never accepted`] : []),
+        ...(state === 'delivered' && told === 0 ? [`${event} is delivered, by no attempt of its own`] : []),
         ...(told > came
           ? [`${event} was accepted ${told} times, says the queue; the receiver: ${came}`]
           : []),

@@ -93,6 +93,11 @@ describe('what came is held against what happened:', () => {
       'evt_1 is pending in the end',
     ],
     ['not queued', [], 'evt_1 was never queued'],
+    [
+      'delivered without an attempt that was accepted',
+      [{ path: '/a', event: 'evt_1', state: 'delivered', statuses: [null, 500] }],
+      'evt_1 is delivered, by no attempt of its own',
+    ],
     ['another’s', [{ path: '/foreign', event: 'evt_1', state: 'delivered', statuses: [200] }], 'for nothing'],
   ])('a row of the queue that is wrong is told: %s', (_name, queue, fault) => {
     expect(differencesOf({ ...books, queue }, [arrival(1), arrival(2)]).join('\n')).toContain(fault);
