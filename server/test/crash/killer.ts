@@ -15,8 +15,8 @@ export type At = { step: StepName; occurrence: number; pid?: number | undefined 
 /** What a process is told by the run that started it. */
 export type Order = { begin: true } | { killAt: At } | { spare: true };
 
-/** What it says: all its code is read; another process was killed. */
-export type Word = 'loaded' | 'struck';
+/** What it says: all its code is read; another process was killed; it will kill nobody any more. */
+export type Word = 'loaded' | 'struck' | 'spared';
 
 const say = (word: Word): void => void process.send?.(word);
 
@@ -26,6 +26,7 @@ const begun = Promise.withResolvers<void>();
 process.on('message', (order: Order) => {
   if ('begin' in order) begun.resolve();
   killAt = 'killAt' in order ? order.killAt : undefined;
+  if ('spare' in order) say('spared');
 });
 
 // Whoever started it is gone: nobody would end it any more.

@@ -105,8 +105,12 @@ export const startService = ({ name, env, logFile, onOwnEnd }: Options): Service
       ...(at.pid === undefined ? [] : [end.then(() => false)]),
       patience.then(() => false),
     ]);
-    if (!isHit) tell(murderer, { spare: true });
-    return isHit;
+    if (isHit) return true;
+    // It may have come to the step this moment: not before it is known whether it lives can the next strike count on it.
+    const spared = said(murderer, 'spared');
+    tell(murderer, { spare: true });
+    await Promise.race([spared, end]);
+    return false;
   };
   const stop = async (): Promise<void> => {
     isStopping = true;
