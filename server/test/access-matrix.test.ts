@@ -1,14 +1,14 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import type { Role } from '../src/lib/caller.ts';
 import { plain } from '../src/lib/openapi/example.ts';
 import type { RouteRow } from '../src/services/routes.ts';
 import {
+  apiForTests,
+  arrangements,
   oneProcess,
   testParts,
-  twoProcesses,
+  withoutRateLimit,
   type Answer,
-  type TestApi,
-  type TestParts,
 } from '../src/services/testing.ts';
 import {
   ask,
@@ -25,7 +25,7 @@ import {
   type Tenant,
   type World,
 } from './setup/api.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
+import { testDatabase } from './setup/database.ts';
 import { bodyOf, fill, idsFor, isList, operationOf, prefix, referencesIn, type Ids } from './setup/routes.ts';
 
 /*
@@ -99,25 +99,12 @@ describe('the generator', () => {
   });
 });
 
-describe.each([
-  { name: 'one process', start: oneProcess },
-  { name: 'two processes', start: twoProcesses },
-])('access in $name', { timeout: 60_000 }, ({ start }) => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
+describe.each(arrangements)('access in $name', { timeout: 60_000 }, ({ start }) => {
+  const api = apiForTests({ start, change: withLiveBackend, config: withoutRateLimit });
   let world: World;
 
   beforeAll(async () => {
-    database = await testDatabase();
-    parts = await testParts(database);
-    api = await start(withLiveBackend(parts), { rateLimit: { max: 1_000_000, windowMs: 60_000 } });
-    world = await openWorld(api.url, database);
-  });
-  afterAll(async () => {
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
+    world = await openWorld(api.url, api.database);
   });
 
   const call = (row: RouteRow, headers: Headers, ids: Ids, given = bodyOf(row, ids)): Promise<Answer> =>
@@ -129,7 +116,7 @@ describe.each([
     world.tenants.flatMap((caller) =>
       world.tenants.filter((owner) => owner !== caller).map((owner) => ({ caller, owner })),
     );
-  const rowsOfAll = () => Promise.all(world.tenants.map(({ tenantId }) => rowsOf(database.db, tenantId)));
+  const rowsOfAll = () => Promise.all(world.tenants.map(({ tenantId }) => rowsOf(api.database.db, tenantId)));
 
   /** Tells what of an answer belongs to other tenants: what their lists show and what was made for them. */
   const strangersFor = async (caller: Tenant | undefined): Promise<(shown: unknown) => string[]> => {
@@ -343,6 +330,6 @@ describe.each([
   });
 
   test('after all this the books agree', async () => {
-    expect(await differencesIn(database.db)).toEqual([]);
+    expect(await differencesIn(api.database.db)).toEqual([]);
   });
 });

@@ -1,23 +1,22 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { systemClock } from '../src/lib/clock.ts';
-import { bodyOf, exchange, testServer } from '../src/lib/http/testing.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { bodyOf, exchange } from '../src/lib/http/testing.ts';
 import { plain } from '../src/lib/openapi/example.ts';
 import { makeDocument } from '../src/services/document.ts';
-import { apiHealthRoutes, healthRoutes } from '../src/services/health.ts';
 import {
+  apiForTests,
   oneProcess,
   send,
   testClient,
   testKey,
   testParts,
   twoProcesses,
-  type TestApi,
-  type TestParts,
+  withoutRateLimit,
 } from '../src/services/testing.ts';
 import { badMoney, badRequests, json, type Bad } from './setup/bad-requests.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
+import { testDatabase } from './setup/database.ts';
 import { maker, signTwoHeads, typeOf, type Good } from './setup/good-requests.ts';
+import { probesForTests } from './setup/probes.ts';
 import {
   changedTables,
   operationsOf,
@@ -39,41 +38,25 @@ describe.each([
   { name: 'one process', start: oneProcess, every: 1 },
   { name: 'two processes', start: twoProcesses, every: 12 },
 ])('bad input to $name', ({ start, every }) => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
-  let health: Awaited<ReturnType<typeof testServer>>;
+  const api = apiForTests({ start, config: withoutRateLimit });
+  const health = probesForTests({
+    database: async () => 1,
+    cache: async () => 'not configured',
+    internal: async () => 1,
+  });
   let tables: Awaited<ReturnType<typeof tablesOf>>;
   let make: ReturnType<typeof maker>;
   let cursors: ReadonlyMap<string, string>;
   const strangers = new Set<string>();
 
   beforeAll(async () => {
-    database = await testDatabase();
-    parts = await testParts(database);
-    api = await start(parts, { rateLimit: { max: 1_000_000, windowMs: 60_000 } });
-    const probes = {
-      database: async () => 1,
-      cache: async () => 'not configured' as const,
-      internal: async () => 1,
-    };
-    health = await testServer(async (app) => {
-      await app.register(healthRoutes({ probes, clock: systemClock }));
-      await app.register(apiHealthRoutes({ probes, clock: systemClock }));
-    });
-    tables = await tablesOf(database.superuser);
+    tables = await tablesOf(api.database.superuser);
     make = maker(api.url);
     for (const operation of [...operations, ...operations]) await make(operation);
-    await signTwoHeads(api.url, database);
+    await signTwoHeads(api.url, api.database);
     // What is noted about credentials is noted now, and stays the same while the clock stands still.
     await api.edge.watch.reportUse();
     cursors = await cursorsOfLists();
-  });
-  afterAll(async () => {
-    await health?.[Symbol.asyncDispose]();
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
   });
 
   const isList = ({ parameters }: Operation): boolean => parameters.some(({ name }) => name === 'cursor');
@@ -109,7 +92,7 @@ describe.each([
   const contentsNow = async () => {
     const { rows } = await sql<{ xid: string }>`
       select pg_snapshot_xmax(pg_current_snapshot())::text as xid
-    `.execute(database.superuser);
+    `.execute(api.database.superuser);
     const { xid = '' } = rows[0] ?? {};
     if (known?.xid !== xid) known = { xid, contents: await tables.contents() };
     return known.contents;
@@ -151,7 +134,7 @@ describe.each([
   const areSecurityEvents = async ({ status, headers }: Received, written: string[]): Promise<boolean> => {
     const { rows } = await sql<{ kind: string }>`
       select kind from journal.entries where request_id = ${headers['x-request-id']}
-    `.execute(database.superuser);
+    `.execute(api.database.superuser);
     const isExpected = status === 401 && rows.every(({ kind }) => kind === 'authentication.failed');
     return isExpected && written.join() === `journal.entries (${rows.length} rows more)`;
   };
@@ -240,7 +223,7 @@ describe.each([
       send(`${api.url}/api/v1/authenticate`, { method: 'POST', headers: testClient }),
     ];
     expect((await Promise.all(accepted)).map(({ status }) => status)).toEqual([201, 201, 200, 200]);
-    const lines = [...parts.lines, ...health.lines].map((line) => JSON.stringify(line));
+    const lines = [...api.parts.lines, ...health.lines].map((line) => JSON.stringify(line));
     expect(lines.length).toBeGreaterThan(100);
     const planted = [...secrets, ...cardNumbers, 'eyJ'];
     expect(lines.filter((line) => planted.some((secret) => line.includes(secret)))).toEqual([]);

@@ -1,24 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { systemClock } from '../src/lib/clock.ts';
-import { testServer } from '../src/lib/http/testing.ts';
+import { describe, expect, test } from 'vitest';
 import { plain } from '../src/lib/openapi/example.ts';
 import type { Connector } from '../src/payments/connectors/connector.ts';
 import { sandbox, sandboxCases } from '../src/payments/connectors/sandbox.ts';
 import { paymentStates, refundStates } from '../src/payments/schema.ts';
 import { makeDocument } from '../src/services/document.ts';
-import { apiHealthRoutes, healthRoutes, type Probes } from '../src/services/health.ts';
 import {
-  oneProcess,
+  apiForTests,
+  arrangements,
   otherClient,
   testClient,
   testKey,
-  testParts,
-  twoProcesses,
-  type TestApi,
-  type TestParts,
+  withConnectors,
 } from '../src/services/testing.ts';
 import { spreadEvents } from '../src/webhooks/testing.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
 import { typeOf } from './setup/good-requests.ts';
 import {
   callJournal,
@@ -28,6 +22,7 @@ import {
   type Calls,
   type Given,
 } from './setup/journeys.ts';
+import { probesForTests } from './setup/probes.ts';
 import { breaches, operationsOf, transmit, type Operation, type Received } from './setup/requests.ts';
 import { words } from './setup/spoilt.ts';
 
@@ -50,46 +45,20 @@ const silent: Connector = {
   cancel: async () => ({ outcome: 'unknown' }),
 };
 
-describe.each([
-  { name: 'one process', start: oneProcess },
-  { name: 'two processes', start: twoProcesses },
-])('the documented contract in $name', ({ start }) => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
-  let health: Awaited<ReturnType<typeof testServer>>;
+describe.each(arrangements)('the documented contract in $name', ({ start }) => {
+  const api = apiForTests({ start, change: (parts) => withConnectors(parts, { silent }) });
   let isHealthy = true;
+  const ask = async (): Promise<void> => {
+    if (!isHealthy) throw new Error('away');
+  };
+  const health = probesForTests({
+    database: ask,
+    internal: ask,
+    cache: async () => (isHealthy ? 'connected' : 'disconnected'),
+  });
   /** Operations with the successes they gave, and the states of objects, as they were met. */
   const met = new Set<string>();
   const states = { payment: new Set<unknown>(), refund: new Set<unknown>() };
-
-  beforeAll(async () => {
-    database = await testDatabase();
-    const made = await testParts(database);
-    parts = {
-      ...made,
-      payments: { ...made.payments, connectors: new Map([...made.payments.connectors, ['silent', silent]]) },
-    };
-    api = await start(parts);
-    const ask = async (): Promise<void> => {
-      if (!isHealthy) throw new Error('away');
-    };
-    const probes: Probes = {
-      database: ask,
-      internal: ask,
-      cache: async () => (isHealthy ? 'connected' : 'disconnected'),
-    };
-    health = await testServer(async (app) => {
-      await app.register(healthRoutes({ probes, clock: systemClock }));
-      await app.register(apiHealthRoutes({ probes, clock: systemClock }));
-    });
-  });
-  afterAll(async () => {
-    await health?.[Symbol.asyncDispose]();
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
-  });
 
   const urlOf = ({ isProbe }: Operation): string => (isProbe ? health.url : api.url);
 
@@ -302,7 +271,7 @@ describe.each([
     });
   });
 
-  const calls: Calls = { call, pages, pay, seal: () => spreadEvents(database) };
+  const calls: Calls = { call, pages, pay, seal: () => spreadEvents(api.database) };
   test('the journal and what it proves', async () => {
     expect(await callJournal(calls)).toMatchObject({ faults: [] });
   });
@@ -383,7 +352,7 @@ describe.each([
     });
 
     test('who asks too often is told to wait, but for probes', async () => {
-      await using strict = await start(parts, { rateLimit: { max: 1, windowMs: 60_000 } });
+      await using strict = await start(api.parts, { rateLimit: { max: 1, windowMs: 60_000 } });
       const limited = operations.filter(({ isProbe }) => !isProbe);
       for (const headers of [testKey, {}])
         await transmit({ method: 'GET', url: `${strict.url}/api/v1/customers`, headers });

@@ -1,26 +1,24 @@
 import { readFile, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { revocationChannel } from '../src/access/watch.ts';
 import type { Connector } from '../src/payments/connectors/connector.ts';
 import { book } from '../src/payments/connectors/book.ts';
 import { plain, type PlainSchema } from '../src/lib/openapi/example.ts';
 import { makeDocument } from '../src/services/document.ts';
 import {
-  oneProcess,
+  apiForTests,
+  arrangements,
   otherClient,
   send,
   testClient,
   testKey,
-  testParts,
-  twoProcesses,
+  withConnectors,
   type Answer,
-  type TestApi,
   type TestParts,
 } from '../src/services/testing.ts';
 import { findVendorRecord } from '../src/vendors/credentials.ts';
 import { differencesIn, payOut } from './setup/api.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
 import { maker, signTwoHeads, typeOf } from './setup/good-requests.ts';
 import {
   breaches,
@@ -47,13 +45,7 @@ const withoutSecrets = (schema: PlainSchema): PlainSchema => {
   return { ...schema, required };
 };
 
-describe.each([
-  { name: 'one process', start: oneProcess },
-  { name: 'two processes', start: twoProcesses },
-])('a dry run in $name', ({ start }) => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
+describe.each(arrangements)('a dry run in $name', ({ start }) => {
   let tables: Awaited<ReturnType<typeof tablesOf>>;
   let make: ReturnType<typeof maker>;
   /** The calls that reached a backend. */
@@ -68,22 +60,13 @@ describe.each([
     refund: async () => (called.push('refund'), { outcome: 'approved' }),
   };
 
+  const api = apiForTests({ start, change: (parts) => withConnectors(parts, { counting }) });
   beforeAll(async () => {
-    database = await testDatabase();
-    const made = await testParts(database);
-    const connectors = new Map([...made.payments.connectors, ['counting', counting]]);
-    parts = { ...made, payments: { ...made.payments, connectors } };
-    api = await start(parts);
-    tables = await tablesOf(database.superuser);
+    tables = await tablesOf(api.database.superuser);
     make = maker(api.url);
     // The books have accounts that somebody can look at.
     await post('/payments', { amount: '5000.00', currency: 'USD' });
-    await signTwoHeads(api.url, database);
-  });
-  afterAll(async () => {
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
+    await signTwoHeads(api.url, api.database);
   });
 
   const post = (path: string, body: object = {}, headers: object = {}): Promise<Answer> =>
@@ -97,7 +80,7 @@ describe.each([
   /** Everything that a write could leave behind: all tables, the vault, and calls to backends. */
   const everything = async () => ({
     contents: await tables.contents(),
-    vault: await vaultOf(parts),
+    vault: await vaultOf(api.parts),
     called: called.length,
   });
   /** Asks for a dry run and sees to it that nothing changed. */
@@ -128,7 +111,7 @@ describe.each([
       const before = await everything();
       const answer = await transmit({ method: operation.method, url: api.url + path, headers, body });
       expect(changedTables(before.contents, (await everything()).contents)).toEqual([]);
-      expect(await vaultOf(parts)).toEqual(before.vault);
+      expect(await vaultOf(api.parts)).toEqual(before.vault);
       expect(answer.status, answer.text).toBe(200);
       expect(breaches(operation, answer)).toEqual([]);
       expect(answer.headers['dry-run']).toBe('true');
@@ -182,7 +165,7 @@ describe.each([
       events: [{ type: 'customer.created' }, { type: 'payment.succeeded' }],
     });
     expect((await post('/payments', body)).status).toBe(201);
-    expect(await differencesIn(database.db)).toEqual([]);
+    expect(await differencesIn(api.database.db)).toEqual([]);
   });
 
   test('an authorisation shows what it sets aside, its capture and its cancellation that they end it', async () => {
@@ -225,14 +208,15 @@ describe.each([
   });
 
   test('refusals are those of the real request, and nobody writes them down or counts them', async () => {
-    const counted = () => parts.metrics.text().then((text) => text.match(/payments_payment_errors_total.*/g));
+    const counted = () =>
+      api.parts.metrics.text().then((text) => text.match(/payments_payment_errors_total.*/g));
     const before = await counted();
     const id = await made('/payments', { amount: '9.00', currency: 'USD' });
     await made('/vendors', { slug: 'poor', name: 'Poor' });
     const poor = { 'florin-vendor': 'poor' };
     const { body: payment } = await post('/payments', { amount: '9.00', currency: 'USD' }, poor);
-    const poorVendor = await findVendorRecord(database.db, { slug: 'poor' });
-    await payOut(database.db, poorVendor?.tenants.test ?? 0, 900n);
+    const poorVendor = await findVendorRecord(api.database.db, { slug: 'poor' });
+    await payOut(api.database.db, poorVendor?.tenants.test ?? 0, 900n);
     const refused: [path: string, body: object, headers: object][] = [
       ['/payments', { amount: '1.001', currency: 'USD' }, {}],
       ['/payments', { amount: '1.00', currency: 'USD', payment_method: 'carrier_pigeon' }, {}],
@@ -332,7 +316,7 @@ describe.each([
 
   test('a revocation is shown to nobody else', async () => {
     let heard = 0;
-    await parts.cache.subscribe(revocationChannel, () => (heard += 1));
+    await api.parts.cache.subscribe(revocationChannel, () => (heard += 1));
     const id = await made('/api-keys', { name: 'kept' });
     const url = `${api.url}/api/v1/api-keys/${id}`;
     const { body } = await shown(() => send(url, { method: 'DELETE', headers: dry }));
@@ -351,7 +335,7 @@ describe.each([
     const answers = await Promise.all(Array.from({ length: 40 }, (_, index) => pay(index)));
     const wanted = answers.map((_, index) => (index % 2 === 0 ? 200 : 201));
     expect(answers.map(({ status }) => status)).toEqual(wanted);
-    expect(await differencesIn(database.db)).toEqual([]);
+    expect(await differencesIn(api.database.db)).toEqual([]);
     const { body } = await send(`${api.url}/api/v1/payments?currency=EUR&limit=100`, { headers: testKey });
     expect(body['data']).toHaveLength(20);
   });

@@ -1,50 +1,18 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { systemClock } from '../src/lib/clock.ts';
-import { testServer } from '../src/lib/http/testing.ts';
+import { describe, expect, test } from 'vitest';
 import { makeDocument } from '../src/services/document.ts';
-import { apiHealthRoutes, healthRoutes, type Probes } from '../src/services/health.ts';
-import {
-  oneProcess,
-  testKey,
-  testParts,
-  twoProcesses,
-  type TestApi,
-  type TestParts,
-} from '../src/services/testing.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
+import { apiForTests, arrangements, testKey } from '../src/services/testing.ts';
 import { maker, signTwoHeads } from './setup/good-requests.ts';
+import { probesForTests } from './setup/probes.ts';
 import { operationsOf, transmit, type Operation, type Received } from './setup/requests.ts';
 import { words } from './setup/spoilt.ts';
 
 const operations = operationsOf(await makeDocument('0.0.0'));
 const shop = 'https://shop.example';
 
-describe.each([
-  { name: 'one process', start: oneProcess },
-  { name: 'two processes', start: twoProcesses },
-])('HTTP in $name', ({ start }) => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
-  let health: Awaited<ReturnType<typeof testServer>>;
-
-  beforeAll(async () => {
-    database = await testDatabase();
-    parts = await testParts(database);
-    api = await start(parts);
-    const well = async (): Promise<void> => undefined;
-    const probes: Probes = { database: well, internal: well, cache: async () => 'connected' };
-    health = await testServer(async (app) => {
-      await app.register(healthRoutes({ probes, clock: systemClock }));
-      await app.register(apiHealthRoutes({ probes, clock: systemClock }));
-    });
-  });
-  afterAll(async () => {
-    await health?.[Symbol.asyncDispose]();
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
-  });
+describe.each(arrangements)('HTTP in $name', ({ start }) => {
+  const api = apiForTests({ start });
+  const well = async (): Promise<void> => undefined;
+  const health = probesForTests({ database: well, internal: well, cache: async () => 'connected' });
 
   const urlOf = ({ isProbe }: Operation): string => (isProbe ? health.url : api.url);
   const paths = [...new Set(operations.map(({ path }) => path))];
@@ -93,7 +61,7 @@ describe.each([
   });
 
   test('HEAD answers as GET does, without the body', async () => {
-    await signTwoHeads(api.url, database);
+    await signTwoHeads(api.url, api.database);
     const make = maker(api.url);
     for (const operation of operations.filter(({ method }) => method === 'GET')) {
       const url = urlOf(operation) + (await make(operation)).path;

@@ -2,27 +2,18 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { spansIn, startCollector, type Collector, type WireSpan } from '../src/lib/collector.testing.ts';
 import { rootDirectory } from '../src/lib/config/config.ts';
 import { errorKinds } from '../src/lib/errors.ts';
 import { failureCodes } from '../src/payments/schema.ts';
 import { send, testKey } from '../src/services/testing.ts';
-import { prepareServices, startService, type Service } from './setup/service.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
+import { preparedForTests } from './setup/prepared.ts';
+import { startService, type Service } from './setup/service.ts';
 
 /** What services tell of themselves after real traffic, each a process of its own. */
 
-let database: TestDatabase;
-let prepared: Awaited<ReturnType<typeof prepareServices>>;
-beforeAll(async () => {
-  database = await testDatabase();
-  prepared = await prepareServices(database);
-});
-afterAll(async () => {
-  await prepared?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const prepared = preparedForTests();
 
 const start = (name: 'api' | 'eapi' | 'sapi', variables: Record<string, string> = {}): Promise<Service> =>
   startService(name, prepared, { LOG_LEVELS: 'http=silent', ...variables });
@@ -248,14 +239,14 @@ describe('Sentry', () => {
     await using api = await start('api', { SENTRY_DSN: `http://publickey@127.0.0.1:${collector.port}/42` });
     expect((await pay(api.port, { amount: 'x' })).status).toBe(400);
     expect((await send(`http://127.0.0.1:${api.port}/api/v1/payments`)).status).toBe(401);
-    await sql`alter table customers.customers rename to elsewhere`.execute(database.superuser);
+    await sql`alter table customers.customers rename to elsewhere`.execute(prepared.database.superuser);
     const body = { email: 'ada@example.com', name: 'Ada Lovelace' };
     const failed = await send(`http://127.0.0.1:${api.port}/api/v1/customers`, {
       method: 'POST',
       headers: testKey,
       json: body,
     });
-    await sql`alter table customers.elsewhere rename to customers`.execute(database.superuser);
+    await sql`alter table customers.elsewhere rename to customers`.execute(prepared.database.superuser);
     expect(failed.status).toBe(500);
     expect(await api.end('SIGTERM')).toBe(0);
     expect(collector.received).toHaveLength(1);

@@ -1,39 +1,18 @@
 import fc from 'fast-check';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { fromUuid, idPrefixes, type IdKind } from '../src/lib/ids.ts';
 import { formatAmount } from '../src/lib/money.ts';
 import { plain } from '../src/lib/openapi/example.ts';
-import {
-  oneProcess,
-  send,
-  testKey,
-  testParts,
-  type Answer,
-  type TestApi,
-  type TestParts,
-} from '../src/services/testing.ts';
+import { apiForTests, send, testKey, withoutRateLimit, type Answer } from '../src/services/testing.ts';
 import { differencesIn } from './setup/api.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
 
 /*
  * A preview is worth something only if it tells what the real request does. So each of these random requests is previewed,
  * then made, and what the preview told is held against the rows that were written.
  */
 
-let database: TestDatabase;
-let parts: TestParts;
-let api: TestApi;
-beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
-  api = await oneProcess(parts, { rateLimit: { max: 1_000_000, windowMs: 60_000 } });
-});
-afterAll(async () => {
-  await api?.[Symbol.asyncDispose]();
-  await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const api = apiForTests({ config: withoutRateLimit });
 
 const decimals = { USD: 2, JPY: 0, KWD: 3 } as const;
 type Currency = keyof typeof decimals;
@@ -123,7 +102,7 @@ const writtenBy = async (requestId: string | null, holdsBefore: Holds) => {
     snapshot: unknown;
     transfer_id: string | null;
   }>`select * from journal.entries where request_id = ${requestId} and result = 'success'`.execute(
-    database.db,
+    api.database.db,
   );
   const transfers = entries.flatMap(({ transfer_id: id }) => id ?? []);
   const { rows: postings } = await sql<{ code: string; amount: bigint; balance: bigint }>`
@@ -131,7 +110,7 @@ const writtenBy = async (requestId: string | null, holdsBefore: Holds) => {
     from unnest(${transfers}::uuid[]) t(id) join ledger.transfers using (id)
     cross join lateral unnest(account_ids, versions) as k(account_id, version)
     join ledger.entries e using (account_id, version) join ledger.accounts a on a.id = e.account_id
-  `.execute(database.db);
+  `.execute(api.database.db);
   const holds = await holdsNow();
   const isNew = (now: string[], before: string[]): number => now.length - before.length;
   return {
@@ -155,7 +134,9 @@ type Holds = { placed: string[]; ended: string[] };
 const holdsNow = async (): Promise<Holds> => {
   const ids = async (table: string, column: string) =>
     (
-      await sql<{ id: string }>`select ${sql.ref(column)} as id from ${sql.table(table)}`.execute(database.db)
+      await sql<{ id: string }>`select ${sql.ref(column)} as id from ${sql.table(table)}`.execute(
+        api.database.db,
+      )
     ).rows.map(({ id }) => id);
   return { placed: await ids('ledger.holds', 'id'), ended: await ids('ledger.hold_endings', 'hold_id') };
 };
@@ -225,7 +206,7 @@ const compare = async (world: World, given: Command): Promise<number> => {
     if (given.payer) world.customers.set(given.payer, String(real.body['customer_id']));
   }
   // Terms are read again after a second.
-  parts.clock.advance(1_100);
+  api.parts.clock.advance(1_100);
   return real.status;
 };
 
@@ -257,5 +238,5 @@ test('what a preview tells is what the real request does', { timeout: 120_000 },
   expect(Object.keys(met)).toEqual(
     expect.arrayContaining([...done, 'refund 409', 'refund 422', 'capture 422']),
   );
-  expect(await differencesIn(database.db)).toEqual([]);
+  expect(await differencesIn(api.database.db)).toEqual([]);
 });

@@ -3,22 +3,13 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as wait } from 'node:timers/promises';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { startBalancer, type Balancer } from './rolling/balancer.ts';
 import type { LoadOptions, LoadResult } from './rolling/load.ts';
-import { prepareServices, startService, type Service } from './setup/service.ts';
-import { testDatabase, type TestDatabase } from './setup/database.ts';
+import { preparedForTests } from './setup/prepared.ts';
+import { startService, type Service } from './setup/service.ts';
 
-let database: TestDatabase;
-let prepared: Awaited<ReturnType<typeof prepareServices>>;
-beforeAll(async () => {
-  database = await testDatabase();
-  prepared = await prepareServices(database);
-});
-afterAll(async () => {
-  await prepared?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const prepared = preparedForTests();
 
 /** Longer than the balancer takes to ask, and than an edge keeps an unused connection. */
 const drainDelayMs = '1500';
@@ -47,7 +38,7 @@ const startLoad = (options: LoadOptions) => {
 
 const storedReferences = async (): Promise<string[]> => {
   const { rows } = await sql<{ reference: string }>`select reference from payments.payments`.execute(
-    database.db,
+    prepared.database.db,
   );
   return rows.map(({ reference }) => reference);
 };

@@ -1,29 +1,12 @@
-import { execFile } from 'node:child_process';
-import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { eventTypes } from '../events/catalogue.ts';
 import { sealAll, startSequencer } from '../journal/testing.ts';
-import { oneProcess, send, testKey, testParts, type TestApi, type TestParts } from '../services/testing.ts';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { apiForTests, send, testKey } from '../services/testing.ts';
 import { follow } from './events.ts';
+import { operatorEnv, programOf, run } from './operator.testing.ts';
 import { trigger, triggered, type AskApi } from './trigger.ts';
 
-let database: TestDatabase;
-let parts: TestParts;
-let api: TestApi;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
-  api = await oneProcess(parts);
-});
-afterAll(async () => {
-  await api?.[Symbol.asyncDispose]();
-  await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const api = apiForTests();
 
 const asVendor =
   (vendor: string): AskApi =>
@@ -35,37 +18,13 @@ const asVendor =
   };
 const ask = asVendor('test-vendor');
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const program = `
-  import { Command } from 'commander';
-  import { register } from '${here}events.ts';
-  const program = new Command('florin').exitOverride();
-  register(program);
-  await program.parseAsync(process.argv.slice(1), { from: 'user' });
-`;
-
-/** Runs a command as an operator does, against the test database. */
-const florin = async (...argv: string[]): Promise<string> => {
-  const { connection } = database;
-  const env = {
-    PATH: process.env['PATH'],
-    ENV: 'test',
-    PAYMENTS_DATABASE_HOST: connection.host,
-    PAYMENTS_DATABASE_PORT: String(connection.port),
-    PAYMENTS_DATABASE_NAME: connection.database,
-    PAYMENTS_DATABASE_USER: connection.user,
-    PAYMENTS_DATABASE_PASSWORD: connection.password?.reveal(),
-    PAYMENTS_AUTH_JWT_SECRET: 'a secret that only this test has, long enough',
-    PAYMENTS_ENCRYPTION_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
-    PAYMENTS_SECRETS_FILE: join(parts.secretsFolder, 'secrets'),
-  };
-  const node = ['--no-warnings', '--input-type=module', '--eval', program, '--', ...argv];
-  return (await promisify(execFile)(process.execPath, node, { env })).stdout;
-};
+/** Runs a command as an operator does, against the test database; gives what it printed. */
+const florin = async (...argv: string[]): Promise<string> =>
+  (await run(programOf('events.ts'), argv, operatorEnv(api.database, api.parts.secretsFolder))).stdout;
 
 describe('typed by an operator', { timeout: 60_000 }, () => {
   test('trigger makes it happen with a key of its own, which opens nothing afterwards; tail prints it', async () => {
-    await using _sequencer = startSequencer(database);
+    await using _sequencer = startSequencer(api.database);
     const event = JSON.parse(
       await florin('events', 'trigger', 'payment.failed', '--url', api.url, '--json'),
     ) as Record<string, string>;
@@ -90,7 +49,7 @@ describe('typed by an operator', { timeout: 60_000 }, () => {
 describe('florin events trigger', () => {
   test.each(triggered)('makes %s really happen', async (type) => {
     const object = await trigger(ask, type);
-    await sealAll(database);
+    await sealAll(api.database);
     const { data } = await ask('GET', `/events?object=${object}&type=${type}`);
     expect(data).toMatchObject([{ type, mode: 'test', object: { id: object } }]);
   });
@@ -117,7 +76,7 @@ describe('florin events tail', () => {
   const tail = async (options: Parameters<typeof follow>[1]): Promise<string[]> => {
     const lines: string[] = [];
     await follow(
-      database.db,
+      api.database.db,
       { once: true, since: new Date(0), ...options },
       (line) => lines.push(line),
       nothing,
@@ -128,7 +87,7 @@ describe('florin events tail', () => {
   test('prints what is there, chosen by type, vendor, mode and time', async () => {
     const own = await trigger(ask, 'payment.canceled');
     const other = await trigger(asVendor('xyz-vendor'), 'payment.canceled');
-    await sealAll(database);
+    await sealAll(api.database);
     const printed = async (options: Parameters<typeof follow>[1]) => {
       const text = (await tail(options)).join('\n');
       return [own, other].map((id) => text.includes(id));
@@ -139,15 +98,15 @@ describe('florin events tail', () => {
     expect(await printed({ vendor: 'test-vendor', mode: 'live' })).toEqual([false, false]);
     expect(await printed({ type: 'refund.*' })).toEqual([false, false]);
     expect(await printed({ type: 'payment.canceled' })).toEqual([true, true]);
-    expect(await printed({ since: new Date(parts.clock.now().getTime() + 1) })).toEqual([false, false]);
-    expect(await printed({ since: parts.clock.now() })).toEqual([true, true]);
+    expect(await printed({ since: new Date(api.parts.clock.now().getTime() + 1) })).toEqual([false, false]);
+    expect(await printed({ since: api.parts.clock.now() })).toEqual([true, true]);
     await expect(tail({ vendor: 'nobody' })).rejects.toThrow('There is no vendor "nobody"');
     await expect(tail({ mode: 'live' })).rejects.toThrow('--mode goes with --vendor');
   });
 
   test('prints JSON as webhooks send it, without personal data', async () => {
     await trigger(ask, 'customer.created');
-    await sealAll(database);
+    await sealAll(api.database);
     const lines = await tail({ json: true, type: 'customer.created' });
     const { type, object, data } = JSON.parse(lines.at(-1) ?? '{}') as Record<string, object>;
     expect({ type, object, data }).toMatchObject({
@@ -160,14 +119,14 @@ describe('florin events tail', () => {
 
   test('without --since it begins with what happens next, and goes on until it is stopped', async () => {
     await trigger(ask, 'payment.succeeded');
-    await sealAll(database);
+    await sealAll(api.database);
     const lines: string[] = [];
     const stopping = new AbortController();
-    const ended = follow(database.db, {}, (line) => lines.push(line), stopping.signal);
+    const ended = follow(api.database.db, {}, (line) => lines.push(line), stopping.signal);
     // Nobody knows when it has begun: what happens is told to it from then on.
     while (lines.length === 0) {
       await trigger(ask, 'customer.created');
-      await sealAll(database);
+      await sealAll(api.database);
     }
     stopping.abort();
     await ended;

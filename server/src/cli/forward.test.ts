@@ -1,24 +1,13 @@
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { expect, test } from 'vitest';
 import { createWake } from '../lib/wake.ts';
 import { newSigningSecret } from '../webhooks/signature.ts';
-import { openReceiver, openWorld, until, type World } from '../webhooks/testing.ts';
+import { openReceiver, until, worldForTests } from '../webhooks/testing.ts';
 import { untilSealed } from '../journal/testing.ts';
 import { forwardEvents } from './forward.ts';
 import { retryAll } from './queue.ts';
 
-let database: TestDatabase;
-let world: World;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  world = await openWorld(database);
-});
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const world = worldForTests();
 
 test('events of a vendor are forwarded as they happen, signed, and what came of it is printed', async () => {
   await using receiver = await openReceiver((_, response) => void response.writeHead(202).end());

@@ -1,12 +1,7 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { beforeAll, describe, expect, test } from 'vitest';
 import { sealAll, testEntry, writeEntries } from '../journal/testing.ts';
 import { appendEntries } from '../journal/journal.ts';
 import { systemClock } from '../lib/clock.ts';
@@ -15,57 +10,31 @@ import { toUuid } from '../lib/ids.ts';
 import { Secret } from '../lib/secret.ts';
 import { fileSecrets } from '../secrets/files.ts';
 import type { SecretSource } from '../secrets/source.ts';
+import {
+  ending,
+  masterKey,
+  operatorEnv,
+  operatorForTests,
+  run,
+  wholeProgram,
+  type Ending,
+} from './operator.testing.ts';
 
-let database: TestDatabase;
-let folder: string;
+const operator = operatorForTests();
+const at = (name: string): string => join(operator.folder, name);
 let secrets: SecretSource;
-const masterKey = Buffer.alloc(32, 7).toString('base64');
-beforeAll(async () => {
-  database = await testDatabase();
-  folder = await mkdtemp(join(tmpdir(), 'florin-cli-'));
+beforeAll(() => {
   const master = { current: keyFrom(new Secret(masterKey)) };
   secrets = fileSecrets({ file: at('secrets'), master, clock: systemClock });
 });
-afterAll(async () => {
-  await database?.[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
-
-const at = (name: string): string => join(folder, name);
-const main = fileURLToPath(new URL('main.ts', import.meta.url));
-
-type Ran = { code: number; stdout: string; stderr: string };
-
-const run = async (argv: string[], env: NodeJS.ProcessEnv): Promise<Ran> => {
-  try {
-    const { stdout, stderr } = await promisify(execFile)(process.execPath, ['--no-warnings', main, ...argv], {
-      env,
-    });
-    return { code: 0, stdout, stderr };
-  } catch (error) {
-    return error as Ran; // execFile rejects with what the program printed
-  }
-};
 
 /** Runs a command as an operator does, against the test database. */
-const florin = (...argv: string[]): Promise<Ran> => {
-  const { connection } = database;
-  return run(argv, {
-    PATH: process.env['PATH'],
-    ENV: 'test',
-    PAYMENTS_DATABASE_HOST: connection.host,
-    PAYMENTS_DATABASE_PORT: String(connection.port),
-    PAYMENTS_DATABASE_NAME: connection.database,
-    PAYMENTS_DATABASE_USER: connection.user,
-    PAYMENTS_DATABASE_PASSWORD: connection.password?.reveal(),
-    PAYMENTS_AUTH_JWT_SECRET: 'a secret that only this test has, long enough',
-    PAYMENTS_ENCRYPTION_MASTER_KEY: masterKey,
-    PAYMENTS_SECRETS_FILE: at('secrets'),
-  });
-};
+const florin = (...argv: string[]): Promise<Ending> =>
+  ending(run(wholeProgram, argv, operatorEnv(operator.database, operator.folder)));
 
 /** Runs a command as an auditor does, who has the program and nothing else. */
-const auditor = (...argv: string[]): Promise<Ran> => run(argv, { PATH: process.env['PATH'] });
+const auditor = (...argv: string[]): Promise<Ending> =>
+  ending(run(wholeProgram, argv, { PATH: process.env['PATH'] }));
 
 describe('florin journal', () => {
   test(
@@ -77,8 +46,8 @@ describe('florin journal', () => {
         stderr: expect.stringContaining('no signed head yet'),
       });
       const entry = testEntry();
-      await appendEntries(database.db, [entry]);
-      await sealAll(database, { secrets });
+      await appendEntries(operator.database.db, [entry]);
+      await sealAll(operator.database, { secrets });
       const kept = await florin('journal', 'head', '--json');
       expect(JSON.parse(kept.stdout)).toMatchObject({ number: '1', size: '1' });
       await writeFile(at('head.json'), kept.stdout);
@@ -91,12 +60,12 @@ describe('florin journal', () => {
         code: 1,
         stderr: expect.stringContaining('The newest key has signed no head yet'),
       });
-      await sealAll(database, { secrets });
+      await sealAll(operator.database, { secrets });
       expect((await florin('journal', 'rotate-key', '--finish')).stdout).toMatch(
         /signed by [0-9a-f]{32} within/,
       );
-      await writeEntries(database.db, 10);
-      await sealAll(database, { secrets });
+      await writeEntries(operator.database.db, 10);
+      await sealAll(operator.database, { secrets });
       expect((await florin('journal', 'head')).stdout).toMatch(
         /^Head {7}3\nEntries {4}13\nRoot {7}[0-9a-f]{64}\nTime .*\nSigned by {2}[0-9a-f]{32}\n$/,
       );
@@ -165,10 +134,10 @@ describe('florin audit verify', () => {
           stdout: expect.stringContaining('Everything agrees.'),
         });
       }
-      const [entry] = await writeEntries(database.db, 1);
-      await sealAll(database, { secrets });
+      const [entry] = await writeEntries(operator.database.db, 1);
+      await sealAll(operator.database, { secrets });
       await sql`update journal.entries set actor = 'client:someone' where id = ${toUuid(entry?.id ?? 'evt_')}`.execute(
-        database.superuser,
+        operator.database.superuser,
       );
       const { code, stdout } = await florin('audit', 'verify', '--json');
       expect(code).toBe(1);

@@ -1,56 +1,18 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { changedTables, tablesOf } from '../../test/setup/requests.ts';
 import { apiKeyDigest } from '../vendors/api-keys.ts';
 import { findApiKey } from '../vendors/credentials.ts';
+import { operatorEnv, operatorForTests, programOf, run, type Output } from './operator.testing.ts';
 
-let database: TestDatabase;
-let folder: string;
-beforeAll(async () => {
-  database = await testDatabase();
-  folder = await mkdtemp(join(tmpdir(), 'florin-cli-'));
-});
-afterAll(async () => {
-  await database?.[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
-});
-
-const here = fileURLToPath(new URL('.', import.meta.url));
-const program = `
-  import { Command } from 'commander';
-  import { register as vendor } from '${here}vendor.ts';
-  import { register as apiKey } from '${here}api-key.ts';
-  const program = new Command('florin').exitOverride();
-  vendor(program);
-  apiKey(program);
-  await program.parseAsync(process.argv.slice(1), { from: 'user' });
-`;
+const operator = operatorForTests();
+const program = programOf('vendor.ts', 'api-key.ts');
 
 /** Runs a command as an operator does, against the test database. */
-const florin = (...argv: string[]): Promise<{ stdout: string; stderr: string }> => {
-  const { connection } = database;
-  const env = {
-    PATH: process.env['PATH'],
-    ENV: 'test',
-    PAYMENTS_DATABASE_HOST: connection.host,
-    PAYMENTS_DATABASE_PORT: String(connection.port),
-    PAYMENTS_DATABASE_NAME: connection.database,
-    PAYMENTS_DATABASE_USER: connection.user,
-    PAYMENTS_DATABASE_PASSWORD: connection.password?.reveal(),
-    PAYMENTS_AUTH_JWT_SECRET: 'a secret that only this test has, long enough',
-    PAYMENTS_ENCRYPTION_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
-    PAYMENTS_SECRETS_FILE: join(folder, 'secrets'),
-  };
-  const node = ['--no-warnings', '--input-type=module', '--eval', program, '--', ...argv];
-  return promisify(execFile)(process.execPath, node, { env });
-};
+const florin = (...argv: string[]): Promise<Output> =>
+  run(program, argv, operatorEnv(operator.database, operator.folder));
 
 describe('florin vendor and api-key', () => {
   test('create, list, disable and enable a vendor; each change names who typed it', async () => {
@@ -64,7 +26,7 @@ describe('florin vendor and api-key', () => {
     expect((await florin('vendor', 'enable', created.id)).stdout).toBe('cli-vendor is enabled.\n');
     const { rows } = await sql<{ kind: string }>`
       select kind from journal.entries where actor like 'cli:_%' order by object_version
-    `.execute(database.db);
+    `.execute(operator.database.db);
     expect(rows.map(({ kind }) => kind)).toEqual(['vendor.created', 'vendor.disabled', 'vendor.enabled']);
   });
 
@@ -98,7 +60,7 @@ describe('florin vendor and api-key', () => {
       'key-owner',
     );
     const [, platformKey = ''] = /^Key +(\S+)/.exec(stdout) ?? [];
-    expect(await findApiKey(database.db, apiKeyDigest(platformKey))).toMatchObject({
+    expect(await findApiKey(operator.database.db, apiKeyDigest(platformKey))).toMatchObject({
       tenantId: 0,
       role: 'admin',
       mode: 'test',
@@ -111,7 +73,7 @@ describe('florin vendor and api-key', () => {
     expect((await florin('api-key', 'list', '--vendor', 'key-owner', '--mode', 'live')).stdout).toContain(
       'revoked',
     );
-    expect(await findApiKey(database.db, apiKeyDigest(own.key))).toBeUndefined();
+    expect(await findApiKey(operator.database.db, apiKeyDigest(own.key))).toBeUndefined();
   });
 
   test(
@@ -120,11 +82,11 @@ describe('florin vendor and api-key', () => {
     async () => {
       const vendor = ['vendor', 'create', 'dry-vendor', '--name', 'Dry'];
       const shown = async (...argv: string[]) => JSON.parse((await florin(...argv, '--dry-run')).stdout);
-      const readVault = () => readFile(join(folder, 'secrets'));
+      const readVault = () => readFile(join(operator.folder, 'secrets'));
       await florin('vendor', 'create', 'dry-owner', '--name', 'Owner');
       const apiKey = ['api-key', 'create', '--vendor', 'dry-owner', '--name', 'Till'];
       const key = JSON.parse((await florin(...apiKey, '--json')).stdout);
-      const tables = await tablesOf(database.superuser);
+      const tables = await tablesOf(operator.database.superuser);
       const [before, vault] = [await tables.contents(), await readVault()];
       const created = await shown(...vendor);
       expect(created).toMatchObject({

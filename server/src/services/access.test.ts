@@ -1,36 +1,9 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
-import {
-  oneProcess,
-  otherClient,
-  send,
-  testClient,
-  testKey,
-  testParts,
-  twoProcesses,
-  type TestApi,
-  type TestParts,
-} from './testing.ts';
+import { describe, expect, test } from 'vitest';
+import { apiForTests, arrangements, otherClient, send, testClient, testKey } from './testing.ts';
 
-describe.each([
-  { name: 'one process', start: oneProcess },
-  { name: 'two processes', start: twoProcesses },
-])('access in $name', ({ start }) => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
-
-  beforeAll(async () => {
-    database = await testDatabase();
-    parts = await testParts(database);
-    api = await start(parts);
-  });
-  afterAll(async () => {
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
-  });
+describe.each(arrangements)('access in $name', ({ start }) => {
+  const api = apiForTests({ start });
 
   const call = (path: string, options: Parameters<typeof send>[1] = {}) =>
     send(`${api.url}/api/v1${path}`, options);
@@ -151,7 +124,7 @@ describe.each([
         .poll(async () => {
           const { rows } = await sql<{ actor: string; snapshot: object }>`
             select actor, snapshot from journal.entries where kind = 'access.denied' and request_id = ${body['request_id']}
-          `.execute(database.db);
+          `.execute(api.database.db);
           return rows;
         })
         .toEqual([
@@ -188,7 +161,7 @@ describe.each([
     });
 
     test('the failed attempts of one address are refused after a while, those with a proven credential not', async () => {
-      await using strict = await start({ ...parts });
+      await using strict = await start({ ...api.parts });
       const list = (headers: Record<string, string>) => send(`${strict.url}/api/v1/customers`, { headers });
       expect((await list(testKey)).status).toBe(200);
       const statuses = [];
@@ -280,8 +253,8 @@ describe.each([
       const { rows } = await sql<{ last_used_at: Date | null }>`
         select last_used_at from vendors.api_keys where prefix = 'test-key'
         union all select last_used_at from vendors.clients where client_id = 'test_client_id'
-      `.execute(database.db);
-      expect(rows.map(({ last_used_at: at }) => at)).toEqual([parts.clock.now(), parts.clock.now()]);
+      `.execute(api.database.db);
+      expect(rows.map(({ last_used_at: at }) => at)).toEqual([api.parts.clock.now(), api.parts.clock.now()]);
     });
   });
 });

@@ -1,39 +1,44 @@
 import assert from 'node:assert/strict';
 import { sql } from 'kysely';
 import { Webhook } from 'standardwebhooks';
-import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { differencesIn } from '../../test/setup/api.ts';
-import { testDatabase } from '../../test/setup/database.ts';
 import { fromUuid, toUuid, type Id } from '../lib/ids.ts';
 import { backendSecret, openHttpBackend, type HttpBackend } from '../payments/connectors/testing.ts';
-import { oneProcess, send, testKey, testParts, twoProcesses, type Answer, type TestApi } from './testing.ts';
+import {
+  arrangements,
+  oneProcess,
+  partsForTests,
+  send,
+  testKey,
+  withConnectors,
+  type Answer,
+  type TestApi,
+  type TestParts,
+} from './testing.ts';
 
-const database = await testDatabase();
-const basic = await testParts(database);
-const { clock } = basic;
-afterAll(async () => {
-  await basic[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+const basic = partsForTests();
+
+/** The parts of an API that waits for this backend for so long. */
+const withBackend = ({ connector }: HttpBackend, connectorTimeoutMs: number): TestParts => {
+  const parts = withConnectors(basic, { http: connector });
+  return { ...parts, payments: { ...parts.payments, connectorTimeoutMs } };
+};
 
 const webhook = new Webhook(backendSecret, { format: 'raw' });
 let ids = 0;
 
-describe.each([
-  { name: 'one process', start: oneProcess },
-  { name: 'two processes', start: twoProcesses },
-])('callbacks in $name', ({ start }) => {
+describe.each(arrangements)('callbacks in $name', ({ start }) => {
   let outside: HttpBackend;
   let api: TestApi;
   beforeEach(async () => {
-    outside = await openHttpBackend(clock);
-    const connectors = new Map([...basic.payments.connectors, ['http', outside.connector]]);
-    api = await start({ ...basic, payments: { ...basic.payments, connectors, connectorTimeoutMs: 300 } });
+    outside = await openHttpBackend(basic.clock);
+    api = await start(withBackend(outside, 300));
   });
   afterEach(async () => {
     await api[Symbol.asyncDispose]();
     await outside[Symbol.asyncDispose]();
-    assert.deepEqual(await differencesIn(database.db), []);
+    assert.deepEqual(await differencesIn(basic.db), []);
   });
 
   const pay = (detail: string, key: string): Promise<Answer> =>
@@ -45,12 +50,12 @@ describe.each([
   const operationOf = async ({ body }: Answer): Promise<{ id: string; mismatches: string[] }> => {
     const { rows } = await sql<{ id: string; mismatches: string[] }>`
       select id, mismatches from payments.operations where payment_id = ${toUuid(body['id'] as Id<'payment'>)}
-    `.execute(database.db);
+    `.execute(basic.db);
     return rows[0] ?? { id: '', mismatches: [] };
   };
 
   type Message = { id?: string; at?: Date; body: string; signature?: string };
-  const post = async ({ id = `msg-${(ids += 1)}`, at = clock.now(), body, signature }: Message) => {
+  const post = async ({ id = `msg-${(ids += 1)}`, at = basic.clock.now(), body, signature }: Message) => {
     const headers = {
       'content-type': 'application/json',
       'webhook-id': id,
@@ -128,14 +133,14 @@ describe.each([
     const first = await pay('hang', 'forged');
     const body = noticeOf(first);
     const forged = new Webhook('another secret of the same length, or so', { format: 'raw' });
-    const minutes = (count: number): Date => new Date(clock.now().getTime() + count * 60_000);
+    const minutes = (count: number): Date => new Date(basic.clock.now().getTime() + count * 60_000);
     const id = 'forged';
     const attempts: Message[] = [
-      { id, body, signature: forged.sign(id, clock.now(), body) },
+      { id, body, signature: forged.sign(id, basic.clock.now(), body) },
       { id, body, signature: '' },
       { id, body, signature: 'v1,' },
-      { id, body, signature: webhook.sign(id, clock.now(), `${body} `) },
-      { id, body, signature: webhook.sign('other', clock.now(), body) },
+      { id, body, signature: webhook.sign(id, basic.clock.now(), `${body} `) },
+      { id, body, signature: webhook.sign('other', basic.clock.now(), body) },
       { id, body, at: minutes(-6) },
       { id, body, at: minutes(6) },
     ];
@@ -181,16 +186,14 @@ describe.each([
 });
 
 test('the example backend tells of its faults: a second charge and a late denial are mismatches, disorder is none', async () => {
-  await using outside = await openHttpBackend(clock);
-  const connectors = new Map([...basic.payments.connectors, ['http', outside.connector]]);
-  const payments = { ...basic.payments, connectors, connectorTimeoutMs: 5_000 };
-  await using api = await oneProcess({ ...basic, payments });
+  await using outside = await openHttpBackend(basic.clock);
+  await using api = await oneProcess(withBackend(outside, 5_000));
   outside.backend.notices.tellAt(api.url);
   const operationOf = async ({ body }: Answer) => {
     const { rows } = await sql<{ mismatches: string[]; told: number }>`
       select mismatches, (select count(*)::integer from payments.callbacks c where c.operation_id = o.id) as told
       from payments.operations o where payment_id = ${toUuid(body['id'] as Id<'payment'>)}
-    `.execute(database.db);
+    `.execute(basic.db);
     return rows[0];
   };
   for (const [fault, told, mismatches] of [
@@ -207,5 +210,5 @@ test('the example backend tells of its faults: a second charge and a late denial
     expect(answer, fault).toMatchObject({ status: 201, body: { status: 'succeeded' } });
     await expect.poll(() => operationOf(answer), { timeout: 10_000 }).toEqual({ mismatches, told });
   }
-  expect(await differencesIn(database.db)).toEqual([]);
+  expect(await differencesIn(basic.db)).toEqual([]);
 });

@@ -1,25 +1,11 @@
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { expect, test } from 'vitest';
 import { openReceiver, until } from '../webhooks/testing.ts';
 import { describer } from './payments.ts';
-import { oneProcess, send, testKey, testParts, type TestApi, type TestParts } from './testing.ts';
+import { apiForTests, send, testKey } from './testing.ts';
 import { localSettle, startWorker } from './worker.ts';
 
-let database: TestDatabase;
-let parts: TestParts;
-let api: TestApi;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
-  api = await oneProcess(parts);
-});
-afterAll(async () => {
-  await api?.[Symbol.asyncDispose]();
-  await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const api = apiForTests();
 
 const webhooks = {
   retryMax: 14,
@@ -36,15 +22,15 @@ const retention = { idempotencyKeysH: 72, webhookAttemptsDays: 30, eventsDays: 9
 
 /** A worker like the one of `npm start`. */
 const openWorker = () => {
-  const { payments, customerKeys } = parts;
+  const { payments, customerKeys } = api.parts;
   const running = startWorker(
     {
-      ...parts,
-      connection: database.connection,
+      ...api.parts,
+      connection: api.database.connection,
       connectors: payments.connectors,
       connectorTimeoutMs: payments.connectorTimeoutMs,
       settle: localSettle(payments),
-      describeCustomers: describer(database.db, customerKeys),
+      describeCustomers: describer(api.database.db, customerKeys),
       webhooks,
       retention,
     },
@@ -79,7 +65,7 @@ test('a payment reaches the vendor signed, with who paid, and what was answered 
     data: { id: payment['id'], customer_email: 'ada@example.com', customer_name: 'Ada' },
   });
   const webhook = new Webhook(String(endpoint['secret']));
-  const signature = webhook.sign(String(got?.event['id']), parts.clock.now(), got?.body ?? '');
+  const signature = webhook.sign(String(got?.event['id']), api.parts.clock.now(), got?.body ?? '');
   expect(got?.headers['webhook-signature']).toBe(signature);
 
   const list = `/deliveries?event=${String(got?.event['id'])}`;

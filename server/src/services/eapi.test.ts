@@ -5,33 +5,14 @@ import {
   type RequestListener,
 } from 'node:http';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { exchange } from '../lib/http/testing.ts';
 import { serviceTokenHeader, serviceTokens } from '../access/service-token.ts';
 import { buildEapi } from './eapi.ts';
 import { buildSapi } from './sapi.ts';
-import {
-  listen,
-  send,
-  testClient,
-  testConfig,
-  testKey,
-  testParts,
-  twoProcesses,
-  type TestParts,
-} from './testing.ts';
+import { listen, partsForTests, send, testClient, testConfig, testKey, twoProcesses } from './testing.ts';
 
-let database: TestDatabase;
-let parts: TestParts;
-beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
-});
-afterAll(async () => {
-  await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const parts = partsForTests();
 
 /** An eapi whose sapi answers `/internal` genuinely and everything else as the test says. */
 const eapiBefore = async (answer: RequestListener, timeoutMs = 5_000) => {
@@ -247,7 +228,7 @@ describe('sapi', () => {
     });
     const { rows } = await sql<{ origin: string; actor: string }>`
       select origin, actor from journal.entries where kind = 'customer.created'
-    `.execute(database.db);
+    `.execute(parts.db);
     expect(body['id']).toBeDefined();
     expect(rows).toEqual([{ origin: '127.0.0.1', actor: 'client:test_client_id' }]);
   });

@@ -1,77 +1,34 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { sealAll } from '../journal/testing.ts';
-import { newId, toUuid, type Id } from '../lib/ids.ts';
+import { describe, expect, test } from 'vitest';
+import { newId, toUuid } from '../lib/ids.ts';
 import { Secret } from '../lib/secret.ts';
 import { listEndpointsForSending, openEndpointKeys } from '../webhooks/secrets.ts';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
-import {
-  oneProcess,
-  send,
-  testKey,
-  testParts,
-  type Answer,
-  type TestApi,
-  type TestParts,
-} from './testing.ts';
+import { endpointsForTests, type Endpoint } from './endpoints.testing.ts';
 
 const hourMs = 3_600_000;
-const url = 'https://shop.example/webhooks';
 
-let database: TestDatabase;
-let parts: TestParts;
-let api: TestApi;
+const { api, ask, create, at, typesOf } = endpointsForTests();
 
-beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
-  api = await oneProcess({ ...parts, webhooks: { endpointsMax: 1_000 } });
-});
-afterAll(async () => {
-  await api?.[Symbol.asyncDispose]();
-  await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
-
-const ask = (method: string, path: string, json?: object, headers: object = {}): Promise<Answer> =>
-  send(`${api.url}/api/v1${path}`, { method, headers: { ...testKey, ...headers }, json });
-type Endpoint = Record<string, unknown> & { id: Id<'webhook_endpoint'>; secret: string };
-const create = async (changes: object = {}): Promise<Endpoint> => {
-  const { status, body } = await ask('POST', '/webhook-endpoints', {
-    url,
-    events: ['payment.*'],
-    ...changes,
-  });
-  expect(status, JSON.stringify(body)).toBe(201);
-  return body as Endpoint;
-};
-const at = (endpoint: Endpoint, verb = ''): string => `/webhook-endpoints/${endpoint.id}${verb}`;
-const eventsOf = async ({ id }: Endpoint): Promise<Record<string, unknown>[]> => {
-  await sealAll(database);
-  const { body } = await ask('GET', `/events?object=${id}&order=asc`);
-  return body['data'] as Record<string, unknown>[];
-};
-const typesOf = async (endpoint: Endpoint): Promise<unknown[]> =>
-  (await eventsOf(endpoint)).map(({ type, sequence }) => [type, sequence]);
 const signing = async ({ id }: Endpoint): Promise<string[]> => {
-  const found = await listEndpointsForSending(parts.db, parts.endpointKeys, {
+  const found = await listEndpointsForSending(api.parts.db, api.parts.endpointKeys, {
     ids: [id],
-    now: parts.clock.now(),
+    now: api.parts.clock.now(),
   });
   return (found.get(id)?.secrets ?? []).map((secret) => secret.reveal());
 };
+
 describe('secrets', () => {
   test('both sign during an overlap of 24 hours, the newest first; then the new one alone', async () => {
     const endpoint = await create();
     const { status, body } = await ask('POST', at(endpoint, '/rotate-secret'));
-    const until = new Date(parts.clock.now().getTime() + 24 * hourMs).toISOString();
+    const until = new Date(api.parts.clock.now().getTime() + 24 * hourMs).toISOString();
     expect([status, body]).toMatchObject([200, { version: 2, earlier_secrets_until: until }]);
     const second = String(body['secret']);
     expect(second).not.toBe(endpoint.secret);
     expect(await signing(endpoint)).toEqual([second, endpoint.secret]);
-    parts.clock.advance(24 * hourMs - 1);
+    api.parts.clock.advance(24 * hourMs - 1);
     expect(await signing(endpoint)).toEqual([second, endpoint.secret]);
-    parts.clock.advance(1);
+    api.parts.clock.advance(1);
     expect(await signing(endpoint)).toEqual([second]);
     expect(await typesOf(endpoint)).toContainEqual(['webhook_endpoint.secret_rotated', 2]);
   });
@@ -85,10 +42,10 @@ describe('secrets', () => {
       return String(body['secret']);
     };
     const second = await rotate(2);
-    parts.clock.advance(hourMs);
+    api.parts.clock.advance(hourMs);
     const third = await rotate(10);
     expect(await signing(endpoint)).toEqual([third, second, endpoint.secret]);
-    parts.clock.advance(hourMs);
+    api.parts.clock.advance(hourMs);
     expect(await signing(endpoint)).toEqual([third, second]);
     const fourth = await rotate(0);
     expect(await signing(endpoint)).toEqual([fourth]);
@@ -101,7 +58,7 @@ describe('secrets', () => {
     const refused = await rotate();
     expect(refused).toMatchObject({ status: 409, body: { code: 'limit_reached' } });
     expect(refused.body['detail']).toContain(
-      new Date(parts.clock.now().getTime() + 24 * hourMs).toISOString(),
+      new Date(api.parts.clock.now().getTime() + 24 * hourMs).toISOString(),
     );
     expect(await signing(endpoint)).toHaveLength(5);
     expect((await rotate({ overlap_hours: 0 })).status).toBe(200);
@@ -118,7 +75,7 @@ describe('secrets', () => {
     const answers = await Promise.all([1, 2].map(() => ask('POST', at(endpoint, '/rotate-secret'), {}, key)));
     expect(answers[0]?.body).toEqual(answers[1]?.body);
     expect(await signing(endpoint)).toEqual([answers[0]?.body['secret'], endpoint.secret]);
-    parts.clock.advance(5_000);
+    api.parts.clock.advance(5_000);
     const again = await ask('POST', at(endpoint, '/rotate-secret'), {}, key);
     expect(again.body).toEqual(answers[0]?.body);
     const both = await Promise.all([1, 2].map(() => ask('POST', at(endpoint, '/rotate-secret'))));
@@ -146,25 +103,29 @@ describe('secrets', () => {
 
   test('a sealed secret opens for its endpoint and number alone, and under the master key before', async () => {
     const [one, other] = [await create(), await create()];
-    const [ids, now] = [[one.id], parts.clock.now()];
+    const [ids, now] = [[one.id], api.parts.clock.now()];
     const previous = new Secret(Buffer.alloc(32, 7).toString('base64'));
     const current = new Secret(Buffer.alloc(32, 8).toString('base64'));
     const keys = openEndpointKeys({ masterKey: current, previousMasterKey: previous });
-    const found = await listEndpointsForSending(parts.db, keys, { ids, now });
+    const found = await listEndpointsForSending(api.parts.db, keys, { ids, now });
     expect(found.get(one.id)?.secrets.map((secret) => secret.reveal())).toEqual([one.secret]);
     await sql`
       update webhooks.secrets s set sealed = o.sealed from webhooks.secrets o
       where s.endpoint_id = ${toUuid(one.id)} and o.endpoint_id = ${toUuid(other.id)}
-    `.execute(database.superuser);
-    await expect(listEndpointsForSending(parts.db, parts.endpointKeys, { ids, now })).rejects.toThrow(
+    `.execute(api.database.superuser);
+    await expect(listEndpointsForSending(api.parts.db, api.parts.endpointKeys, { ids, now })).rejects.toThrow(
       'altered, or belongs elsewhere',
     );
   });
 
   test('endpoints that do not exist are left out, and none are asked for at no cost', async () => {
     const ids = [newId('webhook_endpoint')];
-    const now = parts.clock.now();
-    expect(await listEndpointsForSending(parts.db, parts.endpointKeys, { ids, now })).toEqual(new Map());
-    expect(await listEndpointsForSending(parts.db, parts.endpointKeys, { ids: [], now })).toEqual(new Map());
+    const now = api.parts.clock.now();
+    expect(await listEndpointsForSending(api.parts.db, api.parts.endpointKeys, { ids, now })).toEqual(
+      new Map(),
+    );
+    expect(await listEndpointsForSending(api.parts.db, api.parts.endpointKeys, { ids: [], now })).toEqual(
+      new Map(),
+    );
   });
 });

@@ -1,62 +1,19 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { sealAll } from '../journal/testing.ts';
 import { inTransaction } from '../lib/database.ts';
-import { toUuid, type Id } from '../lib/ids.ts';
+import { toUuid } from '../lib/ids.ts';
 import { disableEndpoint } from '../webhooks/endpoints.ts';
 import { tablesOf } from '../../test/setup/requests.ts';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
-import {
-  oneProcess,
-  send,
-  testKey,
-  testParts,
-  type Answer,
-  type TestApi,
-  type TestParts,
-} from './testing.ts';
+import { endpointsForTests } from './endpoints.testing.ts';
+import { oneProcess, send, testKey } from './testing.ts';
 
-const url = 'https://shop.example/webhooks';
+const { api, url, ask, create, at, eventsOf, typesOf } = endpointsForTests();
 
-let database: TestDatabase;
-let parts: TestParts;
-let api: TestApi;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
-  api = await oneProcess({ ...parts, webhooks: { endpointsMax: 1_000 } });
-});
-afterAll(async () => {
-  await api?.[Symbol.asyncDispose]();
-  await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
-
-const ask = (method: string, path: string, json?: object, headers: object = {}): Promise<Answer> =>
-  send(`${api.url}/api/v1${path}`, { method, headers: { ...testKey, ...headers }, json });
-type Endpoint = Record<string, unknown> & { id: Id<'webhook_endpoint'>; secret: string };
-const create = async (changes: object = {}): Promise<Endpoint> => {
-  const { status, body } = await ask('POST', '/webhook-endpoints', {
-    url,
-    events: ['payment.*'],
-    ...changes,
-  });
-  expect(status, JSON.stringify(body)).toBe(201);
-  return body as Endpoint;
-};
-const at = (endpoint: Endpoint, verb = ''): string => `/webhook-endpoints/${endpoint.id}${verb}`;
-const eventsOf = async ({ id }: Endpoint): Promise<Record<string, unknown>[]> => {
-  await sealAll(database);
-  const { body } = await ask('GET', `/events?object=${id}&order=asc`);
-  return body['data'] as Record<string, unknown>[];
-};
-const typesOf = async (endpoint: Endpoint): Promise<unknown[]> =>
-  (await eventsOf(endpoint)).map(({ type, sequence }) => [type, sequence]);
 const vendorTenant = async (): Promise<number> => {
   const { rows } = await sql<{ id: number }>`
     select tenant_id as id from webhooks.endpoints order by created_at desc limit 1
-  `.execute(parts.db);
+  `.execute(api.parts.db);
   return rows[0]?.id ?? 0;
 };
 
@@ -101,8 +58,12 @@ describe('POST /webhook-endpoints', () => {
       ask('GET', `/events?object=${endpoint.id}`),
       ask('GET', '/audit?limit=100'),
     ]);
-    const tables = await tablesOf(database.superuser);
-    const everything = JSON.stringify([others.map(({ body }) => body), await tables.contents(), parts.lines]);
+    const tables = await tablesOf(api.database.superuser);
+    const everything = JSON.stringify([
+      others.map(({ body }) => body),
+      await tables.contents(),
+      api.parts.lines,
+    ]);
     expect(everything).toContain(endpoint.id);
     for (const part of [secret, secret.slice(6), Buffer.from(secret).toString('hex')])
       expect(everything).not.toContain(part);
@@ -150,7 +111,7 @@ describe('POST /webhook-endpoints', () => {
   });
 
   test('no more than the limit, also not by many requests at once; a deleted one makes room', async () => {
-    await using strict = await oneProcess({ ...parts, webhooks: { endpointsMax: 3 } });
+    await using strict = await oneProcess({ ...api.parts, webhooks: { endpointsMax: 3 } });
     const headers = { ...testKey, 'florin-vendor': await vendor('limited') };
     const post = (path = '', method = 'POST') =>
       send(`${strict.url}/api/v1/webhook-endpoints${path}`, {
@@ -197,11 +158,11 @@ describe('changing an endpoint', () => {
     const endpoint = await create();
     const fail = () =>
       sql`update webhooks.endpoints set failures = 9, failing_since = now(), paused_until = now()
-          where id = ${toUuid(endpoint.id)}`.execute(parts.db);
+          where id = ${toUuid(endpoint.id)}`.execute(api.parts.db);
     const failures = async () => {
       const { rows } = await sql`
         select failures, failing_since, paused_until from webhooks.endpoints where id = ${toUuid(endpoint.id)}
-      `.execute(parts.db);
+      `.execute(api.parts.db);
       return rows[0];
     };
     await fail();
@@ -221,14 +182,14 @@ describe('changing an endpoint', () => {
       (
         await sql<{ place: bigint }>`
           select from_position as place from webhooks.endpoints where id = ${toUuid(endpoint.id)}
-        `.execute(parts.db)
+        `.execute(api.parts.db)
       ).rows[0]?.place ?? -1n;
     const before = await from();
     const disabled = await ask('POST', at(endpoint, '/disable'));
     expect(disabled.body).toMatchObject({ status: 'disabled', disabled_reason: 'requested', version: 2 });
     expect((await ask('POST', at(endpoint, '/disable'))).body).toEqual(disabled.body);
     await ask('POST', '/payments', { amount: '1.00', currency: 'USD' });
-    await sealAll(database);
+    await sealAll(api.database);
     const enabled = await ask('POST', at(endpoint, '/enable'));
     expect(enabled.body).toMatchObject({ status: 'enabled', disabled_reason: null, version: 3 });
     expect((await ask('POST', at(endpoint, '/enable'))).body).toEqual(enabled.body);
@@ -294,10 +255,12 @@ describe('changing an endpoint', () => {
       actor: 'system:worker',
       origin: undefined,
       requestId: undefined,
-      now: parts.clock.now(),
+      now: api.parts.clock.now(),
     };
     const disable = (reason: 'gone' | 'failing') =>
-      inTransaction(parts.db, (tx) => disableEndpoint(tx, context, { tenantId, id: endpoint.id }, reason));
+      inTransaction(api.parts.db, (tx) =>
+        disableEndpoint(tx, context, { tenantId, id: endpoint.id }, reason),
+      );
     expect(await disable('gone')).toMatchObject({ kind: 'webhook_endpoint.disabled' });
     expect(await disable('failing')).toBeUndefined();
     expect((await ask('GET', at(endpoint))).body).toMatchObject({

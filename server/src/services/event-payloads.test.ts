@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { eventPatterns, eventTypes, isEventPattern } from '../events/catalogue.ts';
 import { envelopeProperties } from '../events/schema.ts';
 import { sealAll } from '../journal/testing.ts';
@@ -9,10 +9,9 @@ import { rootDirectory } from '../lib/config/config.ts';
 import { exampleOf, plain, type PlainSchema } from '../lib/openapi/example.ts';
 import { paymentStates, refundStates } from '../payments/schema.ts';
 import { mismatches } from '../../test/setup/requests.ts';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
 import { makeDocument } from './document.ts';
 import { eventPayloads } from './event-payloads.ts';
-import { oneProcess, send, testKey, testParts, type TestApi, type TestParts } from './testing.ts';
+import { apiForTests, send, testKey } from './testing.ts';
 
 const known = new Set(eventTypes.map(({ type }) => type));
 const families = new Set(eventTypes.map(({ type }) => type.split('.')[0]));
@@ -61,19 +60,7 @@ describe('the catalogue of events', () => {
 });
 
 describe('what happens', () => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
-  beforeAll(async () => {
-    database = await testDatabase();
-    parts = await testParts(database);
-    api = await oneProcess(parts);
-  });
-  afterAll(async () => {
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
-  });
+  const api = apiForTests();
 
   const ask = async (method: string, path: string, json?: object) => {
     const answer = await send(`${api.url}/api/v1${path}`, { method, headers: testKey, json });
@@ -104,12 +91,14 @@ describe('what happens', () => {
     const compared = { method: 'POST', headers: testKey, csv };
     const { body } = await send(`${api.url}/api/v1/reconciliations?connector=book`, compared);
     await ask('POST', `/reconciliations/${String(body['id'])}/breaks/1/correct`, { reason: 'Ticket 4711' });
-    await sealAll(database);
+    await sealAll(api.database);
   };
 
   test('is in the catalogue, and carries what the document says; names and addresses are nowhere stored', async () => {
     await live();
-    const { rows } = await sql<{ type: string }>`select distinct type from events.events`.execute(parts.db);
+    const { rows } = await sql<{ type: string }>`select distinct type from events.events`.execute(
+      api.parts.db,
+    );
     const types = rows.map(({ type }) => type);
     expect(types.filter((type) => !known.has(type))).toEqual([]);
     expect(types.length).toBeGreaterThan(15);
@@ -127,7 +116,7 @@ describe('what happens', () => {
     expect(text).toContain('"name":"Ada Lovelace"');
     const { rows: stored } = await sql<{ text: string }>`
       select string_agg(data::text, ' ') as text from events.events
-    `.execute(parts.db);
+    `.execute(api.parts.db);
     expect(stored[0]?.text).not.toMatch(/ada@example|Ada/);
   });
 

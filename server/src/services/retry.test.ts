@@ -2,11 +2,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { buildEapi } from './eapi.ts';
 import { isBroken, retryDelayMs } from './retry.ts';
-import { listen, send, testConfig, testKey, testParts, type TestParts } from './testing.ts';
+import { listen, partsForTests, send, testConfig, testKey } from './testing.ts';
 
 const failure = (code: string) => Object.assign(new Error(code), { code });
 const payment = { method: 'POST', idempotencyKey: undefined };
@@ -45,16 +44,7 @@ describe('a request to sapi is sent again', () => {
 });
 
 describe('the edge before a sapi that stops', () => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  beforeAll(async () => {
-    database = await testDatabase();
-    parts = await testParts(database);
-  });
-  afterAll(async () => {
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
-  });
+  const parts = partsForTests();
 
   /** A sapi that knows the key of the tests, and hangs up on the first so many other requests. */
   const hangingUp = async (times: number, seen: { method: string; url: string; body: string }[]) => {

@@ -1,34 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { localDirectory } from '../access/local.ts';
 import { revocationChannel } from '../access/watch.ts';
 import { buildServer } from '../lib/http/server.ts';
 import { mountEdge } from './edge.ts';
-import {
-  oneProcess,
-  send,
-  testClient,
-  testConfig,
-  testKey,
-  testParts,
-  type TestApi,
-  type TestParts,
-} from './testing.ts';
+import { apiForTests, send, testClient, testConfig, testKey } from './testing.ts';
 
-let database: TestDatabase;
-let parts: TestParts;
-let api: TestApi;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
-  api = await oneProcess(parts);
-});
-afterAll(async () => {
-  await api?.[Symbol.asyncDispose]();
-  await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const api = apiForTests();
 
 const call = (path: string, options: Parameters<typeof send>[1] = {}) =>
   send(`${api.url}/api/v1${path}`, options);
@@ -46,7 +23,7 @@ describe('a vendor that insists on Idempotency-Key', () => {
         json: { idempotency_required: required },
       });
     expect((await change(true)).status).toBe(200);
-    parts.clock.advance(2_000);
+    api.parts.clock.advance(2_000);
     const json = { amount: '1.00', currency: 'USD' };
     for (const headers of [testClient, testKey]) {
       expect(await call('/payments', { method: 'POST', headers, json })).toMatchObject({
@@ -61,7 +38,7 @@ describe('a vendor that insists on Idempotency-Key', () => {
     expect((await call('/payments', { method: 'POST', headers: keyed, json })).status).toBe(201);
     expect((await call('/payments', { headers: testClient })).status).toBe(200);
     expect((await change(false)).status).toBe(200);
-    parts.clock.advance(2_000);
+    api.parts.clock.advance(2_000);
     expect((await call('/payments', { method: 'POST', headers: testClient, json })).status).toBe(201);
   });
 });
@@ -94,7 +71,7 @@ describe('GET /audit', () => {
 describe('revocations', () => {
   test('are announced to every edge when they are made, and nothing else is', async () => {
     let heard = 0;
-    await parts.cache.subscribe(revocationChannel, () => (heard += 1));
+    await api.parts.cache.subscribe(revocationChannel, () => (heard += 1));
     const { body: key } = await call('/api-keys', {
       method: 'POST',
       headers: testKey,
@@ -113,15 +90,15 @@ describe('revocations', () => {
     const asked: string[] = [];
     const listeners: (() => void)[] = [];
     const cache = {
-      ...parts.cache,
+      ...api.parts.cache,
       subscribe: async (channel: string, listen: (message: string) => void) => {
         if (channel === revocationChannel) listeners.push(() => listen(''));
       },
     };
-    const directory = localDirectory(parts);
-    const app = buildServer({ ...parts, config: testConfig(), name: 'edge' });
+    const directory = localDirectory(api.parts);
+    const app = buildServer({ ...api.parts, config: testConfig(), name: 'edge' });
     const edge = mountEdge(app, {
-      ...parts,
+      ...api.parts,
       config: testConfig(),
       cache,
       directory: {

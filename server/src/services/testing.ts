@@ -13,12 +13,14 @@ import { memoryLog, portOf, testSettings } from '../lib/http/testing.ts';
 import { createMetrics } from '../lib/metrics.ts';
 import { openOutbound } from '../lib/outbound/outbound.ts';
 import { Secret } from '../lib/secret.ts';
+import type { Connector } from '../payments/connectors/connector.ts';
 import { resolveDue } from '../payments/resolver.ts';
 import { fileSecrets } from '../secrets/files.ts';
 import type { SecretSource } from '../secrets/source.ts';
 import { seedDemo } from '../vendors/demo.ts';
 import { openEndpointKeys } from '../webhooks/secrets.ts';
-import type { TestDatabase } from '../../test/setup/database.ts';
+import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { forAllTests } from '../../test/setup/for-all-tests.ts';
 import { buildEapi } from './eapi.ts';
 import { mountEdge, type Edge } from './edge.ts';
 import { mountCore, routeTable, type RouteRow } from './routes.ts';
@@ -137,6 +139,47 @@ export const threeProcesses = async (
   const settle = remoteSettle({ sapiUrl: api.sapiUrl, serviceTokens: tokens });
   return { ...api, resolve: () => resolveDue(resolverOf({ ...parts, ...parts.payments, settle })) };
 };
+
+/** The parts with more payment backends, each by the name that `payment_method` begins with. */
+export const withConnectors = (parts: TestParts, connectors: Record<string, Connector>): TestParts => ({
+  ...parts,
+  payments: {
+    ...parts.payments,
+    connectors: new Map([...parts.payments.connectors, ...Object.entries(connectors)]),
+  },
+});
+
+/** How an API may be put together: what holds at its edge holds for each. For `describe.each`. */
+export const arrangements: readonly { name: string; start: typeof oneProcess }[] = [
+  { name: 'one process', start: oneProcess },
+  { name: 'two processes', start: twoProcesses },
+];
+
+/** The parts of a service on a database of their own, for all tests of a file or a `describe`. */
+export const partsForTests = (): TestParts =>
+  forAllTests(async (stack) => stack.use(await testParts(stack.use(await testDatabase()))));
+
+/** Which API is opened: its parts are changed before it starts, its configuration differs from `testConfig`. */
+type ApiOptions = {
+  start?: typeof oneProcess;
+  change?: (parts: TestParts) => TestParts;
+  config?: Partial<ReturnType<typeof testConfig>>;
+};
+
+/** A running API with its parts and a database of its own, for all tests of a file or a `describe`. */
+export const apiForTests = ({
+  start = oneProcess,
+  change = (parts) => parts,
+  config = {},
+}: ApiOptions = {}): TestApi & { database: TestDatabase; parts: TestParts } =>
+  forAllTests(async (stack) => {
+    const database = stack.use(await testDatabase());
+    const parts = change(stack.use(await testParts(database)));
+    return { database, parts, ...stack.use(await start(parts, config)) };
+  });
+
+/** More requests than any test sends. */
+export const withoutRateLimit = { rateLimit: { max: 1_000_000, windowMs: 60_000 } };
 
 /** Listens on a free port of the loopback address and gives its URL. */
 export const listen = async (app: App): Promise<string> => {

@@ -1,5 +1,4 @@
-import { afterAll, describe, expect, test } from 'vitest';
-import { testDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { serviceTokenHeader, serviceTokens } from '../access/service-token.ts';
 import { newId } from '../lib/ids.ts';
 import { createMetrics } from '../lib/metrics.ts';
@@ -7,27 +6,21 @@ import { resolveDue } from '../payments/resolver.ts';
 import {
   listen,
   oneProcess,
+  partsForTests,
   send,
   testConfig,
   testKey,
-  testParts,
   threeProcesses,
   type Answer,
 } from './testing.ts';
 import { buildWorker, localSettle, remoteSettle, resolverOf } from './worker.ts';
 
-const database = await testDatabase();
-const parts = await testParts(database);
-const { clock } = parts;
-afterAll(async () => {
-  await parts[Symbol.asyncDispose]();
-  await database[Symbol.asyncDispose]();
-});
+const parts = partsForTests();
 
 /** Longer than the backend of these tests may take, and the time to settle its answer. */
 const callMs = 3_000;
 
-const tokens = serviceTokens(testConfig().auth.serviceSecret, clock);
+const tokens = () => serviceTokens(testConfig().auth.serviceSecret, parts.clock);
 
 const pay = (url: string, key: string, name = 'timeout_after_charging'): Promise<Answer> =>
   send(`${url}/api/v1/payments`, {
@@ -51,7 +44,7 @@ describe('the resolver', () => {
     await using api = await threeProcesses(parts);
     expect(await pay(api.url, 'three')).toMatchObject({ status: 202, body: { status: 'unknown' } });
     expect(await api.resolve()).toBe(0);
-    clock.advance(callMs);
+    parts.clock.advance(callMs);
     expect(await api.resolve()).toBe(1);
     const answer = await pay(api.url, 'three');
     expect(answer).toMatchObject({ status: 201, body: { status: 'succeeded', amount_captured: '10.00' } });
@@ -65,7 +58,7 @@ describe('the resolver', () => {
   test('in one process with the core settles directly', async () => {
     await using api = await oneProcess(parts);
     await pay(api.url, 'one', 'timeout_declined');
-    clock.advance(callMs);
+    parts.clock.advance(callMs);
     await resolveDue(resolverOf({ ...parts, ...parts.payments, settle: localSettle(parts.payments) }));
     expect(await pay(api.url, 'one', 'timeout_declined')).toMatchObject({
       status: 201,
@@ -78,11 +71,11 @@ describe('the resolver', () => {
     const approved = await asksWith('approved');
     await pay(api.url, 'counted');
     await pay(api.url, 'never', 'timeout_for_ever');
-    clock.advance(callMs);
+    parts.clock.advance(callMs);
     await api.resolve();
     expect(await asksWith('approved')).toBe(approved + 1);
     expect(await asksWith('unknown')).toBe(1);
-    clock.advance(60_000);
+    parts.clock.advance(60_000);
     await api.resolve();
     expect(await asksWith('unknown')).toBe(2);
     expect(await valueOf('payments_unresolved_operations')).toBe(1);
@@ -92,12 +85,12 @@ describe('the resolver', () => {
   test('loses nothing while sapi is away', async () => {
     await using api = await threeProcesses(parts);
     await pay(api.url, 'away');
-    clock.advance(callMs);
-    const settle = remoteSettle({ sapiUrl: 'http://127.0.0.1:1', serviceTokens: tokens });
+    parts.clock.advance(callMs);
+    const settle = remoteSettle({ sapiUrl: 'http://127.0.0.1:1', serviceTokens: tokens() });
     await resolveDue(resolverOf({ ...parts, ...parts.payments, settle }));
     expect(await asksWith('failed')).toBe(1);
     expect((await pay(api.url, 'away')).status).toBe(202);
-    clock.advance(5_000);
+    parts.clock.advance(5_000);
     await api.resolve();
     expect((await pay(api.url, 'away')).status).toBe(201);
   });
@@ -105,7 +98,7 @@ describe('the resolver', () => {
 
 describe('POST /internal/v1/operations/:id/settle', () => {
   const settle = async (sapiUrl: string, service: string | undefined, json: object): Promise<Answer> => {
-    const token = service && tokens.issue({ service, caller: undefined });
+    const token = service && tokens().issue({ service, caller: undefined });
     return send(`${sapiUrl}/internal/v1/operations/${newId('operation')}/settle`, {
       method: 'POST',
       headers: token ? { [serviceTokenHeader]: token } : {},
@@ -141,7 +134,7 @@ test('a worker answers health and metrics, and nothing else', async () => {
     internal: async () => undefined,
   };
   const metrics = createMetrics({ process: false });
-  const app = buildWorker({ config: testConfig(), log: parts.log, clock, metrics, probes });
+  const app = buildWorker({ config: testConfig(), log: parts.log, clock: parts.clock, metrics, probes });
   const url = await listen(app);
   try {
     expect((await send(`${url}/health/live`)).status).toBe(200);

@@ -1,24 +1,13 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { fromUuid, newId, type Id } from '../lib/ids.ts';
 import { describeDelivery, requestReplay, retryDelivery, retryFailed } from './deliveries.ts';
 import { deleteEndpoint } from './endpoints.ts';
 import { listReplays } from './replay-store.ts';
 import { replaySome } from './replay-work.ts';
-import { openReceiver, openWorld, until, type Receiver, type World } from './testing.ts';
+import { openReceiver, until, worldForTests, type Receiver } from './testing.ts';
 
-let database: TestDatabase;
-let world: World;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  world = await openWorld(database);
-});
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const world = worldForTests();
 
 const write = (tenant: number, key?: string) => ({ context: world.contextOf(tenant), key });
 const states = async (tenant: number): Promise<string[]> =>

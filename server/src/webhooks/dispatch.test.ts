@@ -1,24 +1,13 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { describe, expect, test } from 'vitest';
 import { Webhook } from 'standardwebhooks';
 import { sql } from 'kysely';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
 import { fromUuid, newId, toUuid } from '../lib/ids.ts';
 import { describeDelivery } from './deliveries.ts';
 import { deleteEndpoint } from './endpoints.ts';
 import { claim, queueStart } from './queue-store.ts';
-import { openReceiver, openWorld, until, type World } from './testing.ts';
+import { openReceiver, until, worldForTests } from './testing.ts';
 
-let database: TestDatabase;
-let world: World;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  world = await openWorld(database);
-});
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const world = worldForTests();
 
 const states = async (tenant: number): Promise<string[]> =>
   (await world.deliveries(tenant)).map(({ state }) => state);

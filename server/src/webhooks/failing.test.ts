@@ -1,22 +1,11 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { toUuid, type Id } from '../lib/ids.ts';
 import { enableEndpoint } from './endpoints.ts';
 import { claim, queueStart } from './queue-store.ts';
-import { openReceiver, openWorld, until, type World } from './testing.ts';
+import { openReceiver, until, worldForTests } from './testing.ts';
 
-let database: TestDatabase;
-let world: World;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  world = await openWorld(database);
-});
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const world = worldForTests();
 
 type EndpointRow = {
   state: string;
@@ -129,24 +118,26 @@ describe('an endpoint', () => {
 });
 
 describe('a circuit', () => {
-  /** An endpoint with so many deliveries, whose receiver refuses them. */
-  const refused = async (count: number) => {
-    const receiver = await openReceiver((_, response) => void response.writeHead(500).end());
+  /** The circuit of an endpoint with so many deliveries, which a worker opened because its receiver refuses them. */
+  const openCircuit = async (count: number) => {
+    await using stack = new AsyncDisposableStack();
+    const receiver = stack.use(await openReceiver((_, response) => void response.writeHead(500).end()));
     const tenant = await world.tenant();
     const { id } = await world.endpoint(tenant, { url: receiver.url });
     for (let made = 0; made < count; made += 1) await world.happen(tenant);
     await world.spread();
-    return { receiver, tenant, id };
-  };
-
-  test('opens after ten failures in a row, then lets one through to try, and closes when that is accepted', async () => {
-    const { receiver, tenant, id } = await refused(30);
-    await using _ = receiver;
-    await using worker = world.worker();
+    const worker = stack.use(world.worker());
     await until(async () => expect((await endpointOf(id))?.paused_until).not.toBeNull());
     await until(async () =>
       expect((await world.deliveries(tenant)).every((row) => row.leased_until === null)).toBe(true),
     );
+    const opened = stack.move();
+    return { receiver, tenant, id, worker, [Symbol.asyncDispose]: () => opened.disposeAsync() };
+  };
+
+  test('opens after ten failures in a row, then lets one through to try, and closes when that is accepted', async () => {
+    await using circuit = await openCircuit(30);
+    const { receiver, tenant, id, worker } = circuit;
     const tried = receiver.received.length;
     expect(tried).toBeLessThan(20);
     await worker.stop();
@@ -169,13 +160,8 @@ describe('a circuit', () => {
   });
 
   test('stays open when what was let through is refused', async () => {
-    const { receiver, tenant, id } = await refused(15);
-    await using _ = receiver;
-    await using _worker = world.worker();
-    await until(async () => expect((await endpointOf(id))?.paused_until).not.toBeNull());
-    await until(async () =>
-      expect((await world.deliveries(tenant)).every((row) => row.leased_until === null)).toBe(true),
-    );
+    await using circuit = await openCircuit(15);
+    const { receiver, id } = circuit;
     const tried = receiver.received.length;
     const before = (await endpointOf(id))?.paused_until;
     world.clock.advance(10_000);

@@ -1,6 +1,5 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
 import { newId } from '../lib/ids.ts';
 import { createWake } from '../lib/wake.ts';
 import {
@@ -12,19 +11,9 @@ import {
 } from './endpoints.ts';
 import { fanOut, fanOutJob, type Offer } from './fan-out.ts';
 import { takeNextEvents } from './queue-store.ts';
-import { openReceiver, openWorld, until, type World } from './testing.ts';
+import { openReceiver, until, worldForTests } from './testing.ts';
 
-let database: TestDatabase;
-let world: World;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  world = await openWorld(database);
-});
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const world = worldForTests();
 
 const url = 'http://127.0.0.1:18999/hook';
 const write = (tenant: number) => ({ context: world.contextOf(tenant), key: undefined });
@@ -84,7 +73,7 @@ describe('an event', () => {
     const spread = world.spread();
     await spread;
     await world.endpoint(tenant, { url });
-    await sql`update webhooks.progress set position = 0`.execute(database.superuser);
+    await sql`update webhooks.progress set position = 0`.execute(world.database.superuser);
     await world.spread();
     expect(await eventsTo(tenant)).toEqual([]);
   });
@@ -107,7 +96,7 @@ describe('an event', () => {
     await world.endpoint(tenant, { url });
     const events = [...(await world.happen(tenant)), ...(await world.happen(tenant))];
     await world.spread();
-    await sql`update webhooks.progress set position = 0`.execute(database.superuser);
+    await sql`update webhooks.progress set position = 0`.execute(world.database.superuser);
     await world.spread();
     expect(await eventsTo(tenant)).toEqual(events);
   });
@@ -210,7 +199,7 @@ test('one worker at a time makes deliveries, and another one takes over when it 
     const stopping = new AbortController();
     const job = fanOutJob({
       ...world,
-      connection: database.connection,
+      connection: world.database.connection,
       sealed: createWake(),
       offer: (offers) => void offered[worker]?.push(...offers),
     });
@@ -245,7 +234,7 @@ test('a long journal is worked through step by step', async () => {
   await world.endpoint(tenant, { url });
   await world.happen(tenant, { versions: Array.from({ length: 40 }, (_, index) => index + 1) });
   await world.spread();
-  await sql`update webhooks.progress set position = 0`.execute(database.superuser);
+  await sql`update webhooks.progress set position = 0`.execute(world.database.superuser);
   const offered: Offer[] = [];
   expect(await fanOut({ ...world, offer: (offers) => void offered.push(...offers) }, world.db)).toBe('idle');
   expect(new Set(offered.map(({ endpointId }) => endpointId)).size).toBe(offered.length);

@@ -1,21 +1,10 @@
 import { sql } from 'kysely';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { expect, test } from 'vitest';
 import { newId, toUuid } from '../lib/ids.ts';
 import { freeStranded, webhookSchedules } from './housekeeping.ts';
-import { openReceiver, openWorld, until, type World } from './testing.ts';
+import { openReceiver, until, worldForTests } from './testing.ts';
 
-let database: TestDatabase;
-let world: World;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  world = await openWorld(database);
-});
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const world = worldForTests();
 
 const dayMs = 86_400_000;
 const retention = { idempotencyKeysH: 72, webhookAttemptsDays: 30, eventsDays: 90 };
@@ -72,7 +61,7 @@ test('an ordered delivery that waits for one that is not there becomes due', asy
   expect(await waiting()).toEqual([false, true, true]);
   await sql`
     delete from webhooks.deliveries where tenant_id = ${tenant} and not waiting
-  `.execute(database.superuser);
+  `.execute(world.database.superuser);
   await freeStranded(world.db);
   expect(await waiting()).toEqual([false, true]);
 });

@@ -1,19 +1,8 @@
 import { Webhook } from 'standardwebhooks';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
-import { openReceiver, openWorld, until, type World } from './testing.ts';
+import { expect, test } from 'vitest';
+import { openReceiver, until, worldForTests } from './testing.ts';
 
-let database: TestDatabase;
-let world: World;
-
-beforeAll(async () => {
-  database = await testDatabase();
-  world = await openWorld(database);
-});
-afterAll(async () => {
-  await world?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-});
+const world = worldForTests();
 
 test('every attempt, a retry too, is signed with its own time by the secret of its endpoint, and by no other', async () => {
   await using one = await openReceiver((_, response) => void response.writeHead(500).end());

@@ -2,7 +2,8 @@ import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'nod
 import { sql } from 'kysely';
 import { vi } from 'vitest';
 import type { Config } from '../lib/config/config.ts';
-import type { TestDatabase } from '../../test/setup/database.ts';
+import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { forAllTests } from '../../test/setup/for-all-tests.ts';
 import { makeEntry } from '../journal/entry.ts';
 import { appendEntries } from '../journal/journal.ts';
 import { sealAll, startSequencer, untilSealed } from '../journal/testing.ts';
@@ -67,7 +68,7 @@ const settings: Config['webhooks'] = {
 };
 
 /** Vendors, events and workers on a test database, at a time that stands still. */
-export const openWorld = async (database: TestDatabase) => {
+const openWorld = async (database: TestDatabase) => {
   const { db } = database;
   const clock = manualClock('2026-01-16T12:00:00Z');
   const { log, lines } = memoryLog();
@@ -180,7 +181,11 @@ export const openWorld = async (database: TestDatabase) => {
   };
 };
 
-export type World = Awaited<ReturnType<typeof openWorld>>;
+type World = Awaited<ReturnType<typeof openWorld>>;
+
+/** A world on a database of its own, for all tests of a file or a `describe`. */
+export const worldForTests = (): World =>
+  forAllTests(async (stack) => stack.use(await openWorld(stack.use(await testDatabase()))));
 
 export type Row = {
   id: string;

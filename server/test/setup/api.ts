@@ -17,6 +17,8 @@ import {
   send,
   testKey,
   testParts,
+  withConnectors,
+  withoutRateLimit,
   type Answer,
   type TestParts,
 } from '../../src/services/testing.ts';
@@ -71,7 +73,7 @@ export const openProcesses = async (
       openDatabase({ connection, poolMax, applicationName: `test-process-${opened}` }),
     );
     const parts = stack.use(await testParts({ db, connection }));
-    const { url } = stack.use(await oneProcess(parts, { rateLimit: { max: 1_000_000, windowMs: 60_000 } }));
+    const { url } = stack.use(await oneProcess(parts, withoutRateLimit));
     urls.push(url);
   }
   return { urls, [Symbol.asyncDispose]: () => stack.disposeAsync() };
@@ -96,10 +98,8 @@ export const payOut = async (db: Db, tenantId: number, amountMinor: bigint): Pro
 };
 
 /** The parts of an API, with a payment backend that live mode takes too: `payment_method: "bank"`. */
-export const withLiveBackend = (parts: TestParts): TestParts => {
-  const connectors = new Map([...parts.payments.connectors, ['bank', { ...book, name: 'bank' }]]);
-  return { ...parts, payments: { ...parts.payments, connectors } };
-};
+export const withLiveBackend = (parts: TestParts): TestParts =>
+  withConnectors(parts, { bank: { ...book, name: 'bank' } });
 
 export const credentialKinds = ['client', 'token', 'API key', 'platform key'] as const;
 export type CredentialKind = (typeof credentialKinds)[number];

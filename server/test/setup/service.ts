@@ -29,28 +29,25 @@ export type Service = AsyncDisposable & {
 /** Where services keep their files, and the variables they start with. */
 export type Preparation = { folder: string; variables: Variables };
 
-const main = join(rootDirectory, 'server/src/cli/main.ts');
+/** The program `florin`, for Node.js. */
+export const main = join(rootDirectory, 'server/src/cli/main.ts');
 const metricsToken = 'a token of tests that reads metrics';
 
 let started = 0;
 
-/** Starts `florin serve NAME` on a port that the system chooses, and waits until it listens. */
+/** Starts `florin serve NAME` on a port that the system chooses, and waits until it is ready. */
 export const startService = async (
-  name: 'api' | 'eapi' | 'sapi',
+  name: 'api' | 'eapi' | 'sapi' | 'worker',
   { folder, variables }: Preparation,
   changes: Variables = {},
 ): Promise<Service> => {
-  const prefixed = Object.entries({ ...variables, ...changes }).map(([variable, value]) => [
-    `PAYMENTS_${variable}`,
-    value,
-  ]);
   started += 1;
   // Into a file: a pipe would make the service wait for whoever reads it.
   const logFile = join(folder, `${name}-${started}.log`);
   const log = await open(logFile, 'w');
   const child = spawn(process.execPath, [main, 'serve', name], {
     cwd: rootDirectory,
-    env: { PATH: process.env['PATH'], ENV: 'test', ...Object.fromEntries(prefixed) },
+    env: environmentOf({ ...variables, ...changes }),
     stdio: ['ignore', log.fd, 'inherit'],
   });
   await log.close();
@@ -80,13 +77,24 @@ export const startService = async (
   };
 };
 
+/** The environment in which `florin` has these variables. */
+export const environmentOf = (variables: Variables): NodeJS.ProcessEnv => {
+  const prefixed = Object.entries(variables).map(([name, value]) => [`PAYMENTS_${name}`, value]);
+  return { PATH: process.env['PATH'], ENV: 'test', ...Object.fromEntries(prefixed) };
+};
+
 const portIn = async (lines: Service['lines'], check: () => void): Promise<number> => {
   for (;;) {
-    const line = (await lines()).find(({ message }) => message === 'Starting HTTP server');
-    if (line) return Number(String(line['addr']).split(':').at(-1));
+    const said = await lines();
+    if (said.some(({ message }) => message === 'All services initialized')) return portOf(said);
     check();
     await delay(50);
   }
+};
+
+const portOf = (said: Record<string, unknown>[]): number => {
+  const listening = said.find(({ message }) => message === 'Starting HTTP server');
+  return Number(String(listening?.['addr']).split(':').at(-1));
 };
 
 const metricOf = async (port: number, name: string): Promise<number> => {
@@ -117,6 +125,7 @@ export const prepareServices = async ({
     SERVER_HOST: '127.0.0.1',
     SERVER_PORT: '0',
     SERVER_SAPI_PORT: '0',
+    SERVER_WORKER_PORT: '0',
     AUTH_JWT_SECRET: 'a secret of tests that signs access tokens',
     ENCRYPTION_MASTER_KEY: masterKey.reveal(),
     SECRETS_FILE: file,
