@@ -80,6 +80,9 @@ export default defineConfig({
   },
   overrides: [
     ...floorRules,
-    { files: ['server/src/cli/**', 'bin/**', 'scripts/**', 'bench/**', 'examples/**'], rules: { 'no-console': 'off' } },
+    {
+      files: ['server/src/cli/**', 'bin/**', 'scripts/**', 'bench/**', 'examples/**'],
+      rules: { 'no-console': 'off' },
+    },
   ],
 });

@@ -14,6 +14,7 @@ const databaseTests = [
   'payments',
   'customers',
   'events',
+  'reconciliation',
   'webhooks',
   'vendors',
   'audit',

@@ -545,6 +545,7 @@ grant insert, select, update (corrected, updated_at, version) on reconciliation.
 grant select on reconciliation.runs to florin_maintenance;
 
 create function reconciliation.facts_of(run uuid) returns TABLE(line integer, fact text) language sql stable;
+create function reconciliation.leave_out_others(run uuid, tenant integer) returns integer language sql volatile set enable_nestloop=off set jit=off;
 create function reconciliation.movements_here(tenant integer, backend text) returns TABLE(movement_id uuid, kind text, operation_id uuid, payment_id uuid, refund_id uuid, status text, amount bigint, currency text, fee bigint, at timestamp with time zone) language sql stable;
 create function reconciliation.movements_of(tenant integer, backend text) returns TABLE(movement_id uuid, kind text, operation_id uuid, payment_id uuid, refund_id uuid, status text, amount bigint, currency text, fee bigint, at timestamp with time zone, fact text, corrections integer) language sql stable;
 create function reconciliation.owners_of(run uuid, only_tenant integer, lines_max integer) returns TABLE(tenant_id integer, connector text) language sql stable;

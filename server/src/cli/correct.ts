@@ -1,9 +1,5 @@
 import { userInfo } from 'node:os';
-import { internalApi } from '../access/remote.ts';
-import { serviceTokens } from '../access/service-token.ts';
 import { createAccounts } from '../ledger/ledger.ts';
-import { systemClock } from '../lib/clock.ts';
-import type { Config } from '../lib/config/config.ts';
 import type { Db } from '../lib/database.ts';
 import { currentDryRun } from '../lib/dry-run.ts';
 import type { Id } from '../lib/ids.ts';
@@ -11,6 +7,7 @@ import { correct } from '../reconciliation/correct.ts';
 import { CorrectionByHand } from '../reconciliation/schema.ts';
 import type { Run } from '../reconciliation/store.ts';
 import { checked, commandContext } from './context.ts';
+import { askSapi } from './sapi.ts';
 import type { Target } from './target.ts';
 
 /** A break of a reconciliation. */
@@ -43,33 +40,9 @@ export const correctBreaks = async (
     if (local || embedded || currentDryRun()) {
       const write = { context: { ...commandContext(), tenantId: run.tenantId }, key: undefined };
       await correct({ db, accounts }, write, which, { reason, against });
-    } else await correctAtSapi(loaded.config, which, body);
+    } else {
+      const path = `/reconciliations/${which.id}/breaks/${which.number}/correct`;
+      await askSapi(loaded.config, { path, body, what: 'correct it' });
+    }
   }
-};
-
-/** How long sapi may take to write it: longer than it waits for a lock. */
-const correctTimeoutMs = 20_000;
-
-const correctAtSapi = async (
-  { server: { sapiUrl }, auth }: Config,
-  { id, number }: BreakNumber,
-  body: CorrectionByHand,
-): Promise<void> => {
-  const ask = internalApi(
-    { sapiUrl, serviceTokens: serviceTokens(auth.serviceSecret, systemClock), service: 'cli' },
-    { timeoutMs: correctTimeoutMs, unavailable: `sapi did not correct it (${sapiUrl}).` },
-  );
-  try {
-    await ask('POST', `/reconciliations/${id}/breaks/${number}/correct`, body);
-  } catch (error) {
-    throw new Error(explanationOf(error, sapiUrl), { cause: error });
-  }
-};
-
-/** The refusal of sapi, as it says it; or that there is no sapi. */
-const explanationOf = (error: unknown, sapiUrl: string): string => {
-  const cause = error instanceof Error ? error.cause : undefined;
-  const detail = cause instanceof Object && 'detail' in cause ? cause.detail : undefined;
-  if (typeof detail === 'string') return detail;
-  return `No sapi answers at ${sapiUrl}. Where Florin runs as one process (npm start, bin/api), add --local.`;
 };

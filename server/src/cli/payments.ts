@@ -1,7 +1,5 @@
 import { userInfo } from 'node:os';
 import { Option, type Command } from 'commander';
-import { internalApi } from '../access/remote.ts';
-import { serviceTokens } from '../access/service-token.ts';
 import { createAccounts } from '../ledger/ledger.ts';
 import { systemClock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
@@ -13,6 +11,7 @@ import { settleByHand } from '../payments/by-hand.ts';
 import { listNoted, type NotedOperation, type OperationState } from '../payments/operation-store.ts';
 import { failureCodes, SettlementByHand } from '../payments/schema.ts';
 import { checked, given, print, printJson } from './context.ts';
+import { askSapi } from './sapi.ts';
 import { textTable } from './table.ts';
 import { findTarget } from './target.ts';
 
@@ -130,36 +129,13 @@ const settle = async (operation: string, options: SettleOptions): Promise<void> 
   print(`${operation} is ${state}.`);
 };
 
-/** How long sapi may take to write it: longer than it waits for a lock. */
-const settleTimeoutMs = 20_000;
-
 const settleAtSapi = async (
-  { server: { sapiUrl }, auth }: Config,
+  config: Config,
   id: Id<'operation'>,
-  decision: SettlementByHand,
+  body: SettlementByHand,
 ): Promise<OperationState> => {
-  const ask = internalApi(
-    { sapiUrl, serviceTokens: serviceTokens(auth.serviceSecret, systemClock), service: 'cli' },
-    { timeoutMs: settleTimeoutMs, unavailable: `sapi did not settle it (${sapiUrl}).` },
-  );
-  try {
-    const { state } = await ask<{ state: OperationState }>(
-      'POST',
-      `/operations/${id}/settle-by-hand`,
-      decision,
-    );
-    return state;
-  } catch (error) {
-    throw new Error(explanationOf(error, sapiUrl), { cause: error });
-  }
-};
-
-/** The refusal of sapi, as it says it; or that there is no sapi. */
-const explanationOf = (error: unknown, sapiUrl: string): string => {
-  const cause = error instanceof Error ? error.cause : undefined;
-  const detail = cause instanceof Object && 'detail' in cause ? cause.detail : undefined;
-  if (typeof detail === 'string') return detail;
-  return `No sapi answers at ${sapiUrl}. Where Florin runs as one process (npm start, bin/api), add --local.`;
+  const asked = { path: `/operations/${id}/settle-by-hand`, body, what: 'settle it' };
+  return (await askSapi<{ state: OperationState }>(config, asked)).state;
 };
 
 /** As the process of sapi would, by the same code and under the same locks. */

@@ -1,70 +1,37 @@
-import { execFile } from 'node:child_process';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { testConfig, testParts, twoProcesses, send, testKey, type TestParts } from '../services/testing.ts';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
 import { changedTables, tablesOf } from '../../test/setup/requests.ts';
 import { statementCsv, type Written } from '../reconciliation/testing.ts';
+import { ending, operatorEnv, operatorForTests, programOf, run, type Ending } from './operator.testing.ts';
 
-let database: TestDatabase;
+const operator = operatorForTests();
 let parts: TestParts;
 let api: Awaited<ReturnType<typeof twoProcesses>>;
-let folder: string;
 beforeAll(async () => {
-  database = await testDatabase();
-  parts = await testParts(database);
+  parts = await testParts(operator.database);
   api = await twoProcesses(parts);
-  folder = await mkdtemp(join(tmpdir(), 'florin-cli-'));
 });
 afterAll(async () => {
   await api?.[Symbol.asyncDispose]();
   await parts?.[Symbol.asyncDispose]();
-  await database?.[Symbol.asyncDispose]();
-  await rm(folder, { recursive: true, force: true });
 });
 
-const here = fileURLToPath(new URL('.', import.meta.url));
-const program = `
-  import { Command } from 'commander';
-  import { register } from '${here}reconcile.ts';
-  const program = new Command('florin').exitOverride();
-  register(program);
-  await program.parseAsync(process.argv.slice(1), { from: 'user' });
-`;
-
-type Ran = { code: number; stdout: string; stderr: string };
+const program = programOf('reconcile.ts');
 
 /** Runs the command as an operator does, against the test database. */
-const florin = async (argv: readonly string[], changes: Record<string, string> = {}): Promise<Ran> => {
-  const { connection } = database;
+const florin = (argv: readonly string[], changes: Record<string, string> = {}): Promise<Ending> => {
   // Service tokens are of a minute by the clock of the computer.
   parts.clock.set(new Date());
   const env = {
-    PATH: process.env['PATH'],
-    ENV: 'test',
-    PAYMENTS_DATABASE_HOST: connection.host,
-    PAYMENTS_DATABASE_PORT: String(connection.port),
-    PAYMENTS_DATABASE_NAME: connection.database,
-    PAYMENTS_DATABASE_USER: connection.user,
-    PAYMENTS_DATABASE_PASSWORD: connection.password?.reveal(),
-    PAYMENTS_AUTH_JWT_SECRET: 'a secret that only this test has, long enough',
+    ...operatorEnv(operator.database, operator.folder),
     PAYMENTS_AUTH_SERVICE_SECRET: testConfig().auth.serviceSecret.reveal(),
-    PAYMENTS_ENCRYPTION_MASTER_KEY: Buffer.alloc(32, 7).toString('base64'),
-    PAYMENTS_SECRETS_FILE: join(folder, 'secrets'),
     PAYMENTS_SERVER_SAPI_URL: api.sapiUrl,
     ...changes,
   };
-  const node = ['--no-warnings', '--input-type=module', '--eval', program, '--', 'reconcile', ...argv];
-  try {
-    return { code: 0, ...(await promisify(execFile)(process.execPath, node, { env })) };
-  } catch (error) {
-    const { code, stdout, stderr } = error as Ran; // what a process that failed leaves
-    return { code, stdout, stderr };
-  }
+  return ending(run(program, ['reconcile', ...argv], env));
 };
 
 const pay = async (vendor = 'test-vendor'): Promise<string> => {
@@ -74,7 +41,7 @@ const pay = async (vendor = 'test-vendor'): Promise<string> => {
 };
 const day = (): string => parts.clock.now().toISOString().slice(0, 10);
 const fileOf = async (name: string, lines: readonly Written[]): Promise<string> => {
-  const file = join(folder, name);
+  const file = join(operator.folder, name);
   await writeFile(file, statementCsv(lines.map((line) => ({ date: day(), ...line }))));
   return file;
 };
@@ -169,7 +136,7 @@ describe('florin reconcile', () => {
 
   test('in a dry run shows the same and writes nothing', async () => {
     const file = await fileOf('dry.csv', [charge(await pay(), '12.00')]);
-    const tables = await tablesOf(database.superuser);
+    const tables = await tablesOf(operator.database.superuser);
     const before = await tables.contents();
     const ran = await florin([file, '--dry-run', '--correct', '1', '--reason', 'x']);
     expect(ran.stdout).toContain('corrected by trf_');
@@ -202,7 +169,7 @@ describe('florin reconcile', () => {
     await fileOf('fine.csv', [charge(await pay())]);
     await fileOf('bad.csv', [charge('x', '-1')]);
     const { code, stderr } = await florin(
-      argv.map((text) => (text.endsWith('.csv') ? join(folder, text) : text)),
+      argv.map((text) => (text.endsWith('.csv') ? join(operator.folder, text) : text)),
     );
     expect(code).toBe(1);
     expect(stderr).toContain(message);

@@ -1,20 +1,21 @@
-import { createReadStream } from 'node:fs';
-import { stat } from 'node:fs/promises';
+import { setFlagsFromString } from 'node:v8';
 import { Option, type Command } from 'commander';
 import type { Context, Mode } from '../lib/caller.ts';
 import { openDatabase, type Db } from '../lib/database.ts';
 import { rehearse } from '../lib/dry-run.ts';
 import { isId, type Id } from '../lib/ids.ts';
 import { parseTime } from '../lib/time.ts';
-import { compareStatement, withStatement, type Staged, type Statement } from '../reconciliation/compare.ts';
+import { compareStatement, withStatement, type Staged } from '../reconciliation/compare.ts';
 import { corrected, type Against } from '../reconciliation/schema.ts';
 import { leaveOutOthers, listOwners } from '../reconciliation/stage.ts';
 import { getAnyRun, type Run } from '../reconciliation/store.ts';
-import { findVendorRecord } from '../vendors/credentials.ts';
+import { findVendorRecord, type VendorRecord } from '../vendors/credentials.ts';
 import { findTenantSettings, findVendor } from '../vendors/vendors.ts';
 import { commandContext, dryRunOption } from './context.ts';
 import { correctBreaks, type BreakNumber } from './correct.ts';
+import { progressLine } from './progress.ts';
 import { printReconciliation, type Format } from './report.ts';
+import { statementIn } from './statement-file.ts';
 import { findTarget, type Target } from './target.ts';
 
 /** `florin reconcile` */
@@ -118,13 +119,24 @@ const compareFile = async (db: Db, target: Target, file: string, options: Option
     until: until === undefined ? undefined : timeIn(until, '--until'),
   };
   const context = commandContext();
-  await withStatement(db, context.now, await statementIn(file), async (staged) => {
-    const tenantId = await tenantOf(db, staged, options);
+  const record = await recordOf(db, options);
+  // A million lines pass through, and V8 would let what they leave lie until the process had twice the memory.
+  setFlagsFromString('--optimize-for-size');
+  using progress = progressLine(process.stderr.isTTY);
+  const statement = await statementIn(file, (percent) => progress.show(`reading ${file}: ${percent} %`));
+  await withStatement(db, context.now, statement, async (staged) => {
+    const lines = `${staged.lines.toLocaleString('en')} lines`;
+    progress.show(`finding out whose the ${lines} are`);
+    const tenantId = await tenantOf(db, staged, record, options);
     const others = await leaveOutOthers(db, staged.id, tenantId);
+    progress.clear();
     if (others > 0) process.stderr.write(`${others} lines name payments of others and are left out.\n`);
     const own = { ...staged, lines: staged.lines - others };
     const write = { context: { ...context, tenantId } satisfies Context, key: undefined };
-    await compareStatement(db, write, own, wanted);
+    await compareStatement(db, write, own, wanted, (step, steps) =>
+      progress.show(`comparing ${lines}: step ${step} of ${steps}`),
+    );
+    progress.clear();
     const run = await getAnyRun(db, staged.id);
     const breaks = (options.correct ?? []).map((text) => breakNamed(text, run.id));
     await correctBreaks(db, target, [run], breaks, { ...options, reason: options.reason ?? '' });
@@ -155,21 +167,22 @@ const breakNamed = (text: string, run: Id<'reconciliation'> | undefined): BreakN
 const timeIn = (text: string, option: string): Date =>
   parseTime(/^\d{4}-\d{2}-\d{2}$/.test(text) ? `${text}T00:00:00Z` : text, option);
 
-const statementIn = async (file: string): Promise<Statement> => {
-  const found = await stat(file).catch(() => undefined);
-  if (!found?.isFile())
-    throw new Error(`"${file}" is no file: name the statement, or rec_… for an earlier one`);
-  return {
-    bytes: createReadStream(file, { highWaterMark: 256 * 1024 }),
-    format: /\.(jsonl|ndjson)$/i.test(file) ? 'jsonl' : 'csv',
-  };
+/** The vendor that was named. @throws Error when there is none: before a long statement is read */
+const recordOf = async (db: Db, { vendor }: Options): Promise<VendorRecord | undefined> => {
+  if (vendor === undefined) return undefined;
+  const slug = (await findVendor(db, vendor))?.slug;
+  const record = slug === undefined ? undefined : await findVendorRecord(db, { slug });
+  if (!record) throw new Error(`There is no vendor "${vendor}": florin vendor list`);
+  return record;
 };
 
 /** Whose statement it is: as it was said, or as its first lines show. @throws Error when they leave it open */
-const tenantOf = async (db: Db, { id }: Staged, { vendor, mode, connector }: Options): Promise<number> => {
-  const slug = vendor === undefined ? undefined : (await findVendor(db, vendor))?.slug;
-  const record = slug === undefined ? undefined : await findVendorRecord(db, { slug });
-  if (vendor !== undefined && !record) throw new Error(`There is no vendor "${vendor}": florin vendor list`);
+const tenantOf = async (
+  db: Db,
+  { id }: Staged,
+  record: VendorRecord | undefined,
+  { mode, connector }: Options,
+): Promise<number> => {
   if (record && mode) return record.tenants[mode];
   const owners = await listOwners(db, id, undefined);
   const fitting = owners.filter(

@@ -3,7 +3,7 @@ import type { Id } from '../lib/ids.ts';
 import { formatAmount } from '../lib/money.ts';
 import { breakSnapshot, runSnapshot } from '../reconciliation/answers.ts';
 import type { ReconciliationBreak } from '../reconciliation/schema.ts';
-import { listMatches, type Match } from '../reconciliation/stage.ts';
+import { listMatches, type Match, type MatchPlace } from '../reconciliation/stage.ts';
 import { listBreaks, type Run } from '../reconciliation/store.ts';
 import { print } from './context.ts';
 import { csv } from './csv.ts';
@@ -203,12 +203,11 @@ const matchPages = async function* (
   { tenantId }: Run,
   id: Id<'reconciliation'>,
 ): AsyncGenerator<Match[]> {
-  for (let after = 0; ;) {
-    const rows = await listMatches(db, id, tenantId, { after, limit: pageSize });
-    if (rows.length > 0) yield rows;
-    const last = rows.at(-1);
-    if (!last || rows.length < pageSize) return;
-    after = last.line;
+  let after: MatchPlace | undefined = { line: 0, break: 0 };
+  while (after) {
+    const page = await listMatches(db, id, tenantId, { after, limit: pageSize });
+    if (page.matches.length > 0) yield page.matches;
+    after = page.next;
   }
 };
 

@@ -13,6 +13,7 @@ import { verifyPayments } from '../payments/verify.ts';
 import { verifyReconciliations } from '../reconciliation/verify.ts';
 import { openSecrets, type SecretsConfig } from '../secrets/secrets.ts';
 import { print, printJson } from './context.ts';
+import { progressLine } from './progress.ts';
 import { findTarget } from './target.ts';
 
 type Options = { json?: true; since?: string; key?: string };
@@ -51,7 +52,11 @@ const verify = async (options: Options): Promise<void> => {
   // Checking everything may take longer than a request may.
   const connection = { ...connections.service, statementTimeoutMs: undefined };
   await using database = openDatabase({ connection, poolMax: 1, applicationName: 'florin-verify' });
-  const findings = await findingsOf(database.db, { ...journal, onProgress: progress.show });
+  const findings = await findingsOf(database.db, {
+    ...journal,
+    onProgress: (done, total) =>
+      progress.show(`journal: ${done.toLocaleString('en')} of ${total.toLocaleString('en')} positions`),
+  });
   progress.clear();
   const differences = findings.filter(({ difference }) => difference !== undefined);
   if (differences.length > 0) process.exitCode = 1;
@@ -91,14 +96,4 @@ export const readKeyFile = async (file: string): Promise<readonly PublicKey[]> =
   const keys = readPublicKeys(await readFile(file, 'utf8'));
   if (keys.length === 0) throw new Error(`${file} holds no Ed25519 public key in PEM.`);
   return keys;
-};
-
-/** One line on the terminal that says how far it is. */
-const progressLine = (isShown: boolean) => {
-  const write = (text: string): void => void (isShown && process.stderr.write(`\r\u001b[K${text}`));
-  return {
-    show: (done: bigint, total: bigint): void =>
-      write(`journal: ${done.toLocaleString('en')} of ${total.toLocaleString('en')} positions`),
-    clear: (): void => write(''),
-  };
 };

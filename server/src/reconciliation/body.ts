@@ -7,6 +7,11 @@ import type { StatementFormat } from './statement.ts';
 /** A statement in a request is held in memory: about 150,000 lines. The command line takes longer ones. */
 export const statementBytesMax = 16 * 1024 * 1024;
 
+/** What the sender of a longer one is told. */
+export const statementTooLarge =
+  'A statement in a request has 16 MiB at most. Compare this one on the command line, `florin reconcile statement.csv`, or ' +
+  'split it by days and give the period of each part, `from` and `until`.';
+
 const formats: Readonly<Record<string, StatementFormat>> = {
   'text/csv': 'csv',
   'application/jsonl': 'jsonl',

@@ -6,7 +6,15 @@ import type { Db, Tx } from '../lib/database.ts';
 import { invalidField } from '../lib/errors.ts';
 import { newId, type Id } from '../lib/ids.ts';
 import { runSnapshot } from './answers.ts';
-import { clearStage, insertBreaks, listOwners, pairLines, stageLines, type Period } from './stage.ts';
+import {
+  clearStage,
+  insertBreaks,
+  listOwners,
+  pairingSteps,
+  pairLines,
+  stageLines,
+  type Period,
+} from './stage.ts';
 import { readStatement, type StatementFacts, type StatementFormat } from './statement.ts';
 import { insertRun, type Run } from './store.ts';
 
@@ -15,6 +23,9 @@ export type Write = { context: Context; key: string | undefined };
 
 /** A statement as it was sent. */
 export type Statement = { bytes: AsyncIterable<Buffer>; format: StatementFormat };
+
+/** Told how far a comparison is, for whoever waits for it: which step is begun, and of how many. */
+export type OnStep = (step: number, steps: number) => void;
 
 /** A statement that was read and set aside, to be compared. */
 export type Staged = StatementFacts & { id: Id<'reconciliation'> };
@@ -57,12 +68,14 @@ export const compareStatement = async (
   { context, key }: Write,
   staged: Staged,
   wanted: Wanted,
+  onStep: OnStep = () => undefined,
 ): Promise<GivenAnswer> => {
   const { tenantId } = context;
   const connector = await connectorOf(db, staged, tenantId, wanted.connector);
   const period = periodOf(staged, wanted);
   const compared = { tenantId, connector, period };
-  await pairLines(db, staged.id, compared);
+  const steps = pairingSteps + 1;
+  await pairLines(db, staged.id, compared, (step) => onStep(step, steps));
   const request = {
     statement: staged.digest.toString('hex'),
     connector: wanted.connector ?? null,
@@ -70,6 +83,7 @@ export const compareStatement = async (
     until: wanted.until?.toISOString() ?? null,
   };
   return answerOnce(db, { context, operation: 'reconciliations.create', key, request }, async (tx) => {
+    onStep(steps, steps);
     const entry = await writeRun(tx, context, staged, compared);
     return { status: 201, entry };
   });

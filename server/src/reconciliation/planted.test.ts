@@ -8,7 +8,7 @@ import { refund } from '../payments/payments.ts';
 import { contextFor, newTenant, paymentIn, refundIn, testPayments } from '../payments/testing.ts';
 import { testDatabase } from '../../test/setup/database.ts';
 import { differencesIn } from '../../test/setup/api.ts';
-import type { BreakType } from './schema.ts';
+import { breakTypes, type BreakType } from './schema.ts';
 import { correctBreak, reconcile, type Written } from './testing.ts';
 
 /*
@@ -33,15 +33,7 @@ const movement = fc.record({
   names: fc.constantFrom('payment', 'operation'),
 });
 
-const planted = fc.constantFrom<BreakType>(
-  'missing_here',
-  'missing_there',
-  'status_differs',
-  'currency_differs',
-  'amount_differs',
-  'fee_differs',
-  'duplicate',
-);
+const planted = fc.constantFrom(...breakTypes);
 
 const world = fc.record({
   isOutside: fc.boolean(),

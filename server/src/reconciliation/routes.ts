@@ -11,7 +11,13 @@ import { contextOf, idempotencyKeyOf } from '../lib/http/route.ts';
 import { idOf, idParams, listOf, writeHeaders } from '../lib/http/schemas.ts';
 import { parseTime } from '../lib/time.ts';
 import { breakSnapshot, runSnapshot } from './answers.ts';
-import { acceptStatements, statementBody, statementBytesMax, statementOf } from './body.ts';
+import {
+  acceptStatements,
+  statementBody,
+  statementBytesMax,
+  statementOf,
+  statementTooLarge,
+} from './body.ts';
 import { compareStatement, withStatement, type Wanted } from './compare.ts';
 import { correct } from './correct.ts';
 import {
@@ -174,6 +180,7 @@ const comparing =
           requires: 'finance',
           dryRun: 'preview',
           bodyLimitBytes: statementBytesMax,
+          bodyTooLarge: statementTooLarge,
           errors: [...keyErrors, 'overloaded'],
         },
         schema: {

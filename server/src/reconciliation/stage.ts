@@ -1,7 +1,7 @@
 import { sql, type RawBuilder } from 'kysely';
 import { bigintColumn, integerColumn, textColumn, timeColumn, uuidColumn } from '../lib/columns.ts';
 import type { Db, Tx } from '../lib/database.ts';
-import { fromUuid, toUuid, type Id } from '../lib/ids.ts';
+import { fromUuid, leastUuidOf, toUuid, type Id } from '../lib/ids.ts';
 import type { StatementLine } from './line.ts';
 import type { BreakType } from './schema.ts';
 import { targetOf } from './statement.ts';
@@ -80,30 +80,38 @@ export const listOwners = async (
  * many they were. Never for a vendor: it would learn whose an id is.
  */
 export const leaveOutOthers = async (db: Db, run: RunId, tenantId: number): Promise<number> => {
-  const { numAffectedRows = 0n } = await sql`
-    delete from reconciliation.lines l
-    where l.run_id = ${toUuid(run)}
-      and (exists (select from payments.payments p where p.id = l.payment_id and p.tenant_id <> ${tenantId})
-        or exists (select from payments.operations o where o.id = l.operation_id and o.tenant_id <> ${tenantId})
-        or exists (select from payments.refunds r where r.id = l.refund_id and r.tenant_id <> ${tenantId}))
+  const { rows } = await sql<{ count: number }>`
+    select reconciliation.leave_out_others(${toUuid(run)}, ${tenantId}) as count
   `.execute(db);
-  return Number(numAffectedRows);
+  return rows[0]?.count ?? 0;
 };
 
-/** Finds the movement of every line. The steps build on each other, and each reads what is there at once. */
+/** How many steps `pairLines` takes. */
+export const pairingSteps = 6;
+
+/**
+ * Finds the movement of every line. The steps build on each other, and each reads what is there at once.
+ * @param onStep is told the number of each before it is taken
+ */
 export const pairLines = async (
   db: Db,
   run: RunId,
   { tenantId, connector, period }: { tenantId: number; connector: string; period: Period },
+  onStep: (step: number) => void,
 ): Promise<void> => {
   const id = toUuid(run);
-  await sql`
-    select reconciliation.stage_movements(${id}, ${tenantId}, ${connector}, ${period.from}, ${period.until})
-  `.execute(db);
-  await sql`select reconciliation.pair_by_name(${id})`.execute(db);
-  for (const closeness of ['exact', 'amount', 'any'])
-    await sql`select reconciliation.pair_by_payment(${id}, ${closeness})`.execute(db);
-  await sql`select reconciliation.pair_again(${id})`.execute(db);
+  const steps = [
+    sql`reconciliation.stage_movements(${id}, ${tenantId}, ${connector}, ${period.from}, ${period.until})`,
+    sql`reconciliation.pair_by_name(${id})`,
+    ...['exact', 'amount', 'any'].map(
+      (closeness) => sql`reconciliation.pair_by_payment(${id}, ${closeness})`,
+    ),
+    sql`reconciliation.pair_again(${id})`,
+  ];
+  for (const [index, step] of steps.entries()) {
+    onStep(index + 1);
+    await sql`select ${step}`.execute(db);
+  }
 };
 
 const resultsOf = (run: RunId, tenantId: number, { from, until }: Period): RawBuilder<unknown> =>
@@ -141,45 +149,61 @@ export type Match = Pick<
   'line' | 'kind' | 'reference' | 'backendReference' | 'amountMinor' | 'currency' | 'status'
 >;
 
-/** Of the lines after `after` those that match; to be asked for once the breaks are written. */
+/** A place among the lines of a statement, and among the breaks, which have the same order. */
+export type MatchPlace = { line: number; break: number };
+
+/**
+ * Of the next `limit` lines those that match, and where to go on: nowhere after the last line. To be asked for once the
+ * breaks are written. A line has one break at most, so a page looks at no more of them than of lines.
+ */
 export const listMatches = async (
   db: Db,
   run: RunId,
   tenantId: number,
-  page: { after: number; limit: number },
-): Promise<Match[]> => {
-  type Row = {
-    line: number;
-    kind: Match['kind'];
-    reference: string;
-    backend_reference: string | null;
-    amount: bigint;
-    currency: string;
-    status: Match['status'];
-  };
-  const { rows } = await sql<Row>`
-    select l.line, l.kind, l.reference, l.backend_reference, l.amount, l.currency, l.status
-    from reconciliation.lines l
-    where l.run_id = ${toUuid(run)} and l.line > ${page.after}
-      and l.line not in (select b.line from reconciliation.breaks b
-                         where b.tenant_id = ${tenantId} and b.run_id = ${toUuid(run)} and b.line is not null)
-    order by l.line limit ${page.limit}
+  { after, limit }: { after: MatchPlace; limit: number },
+): Promise<{ matches: Match[]; next: MatchPlace | undefined }> => {
+  const { rows } = await sql<MatchRow>`
+    select l.line, l.kind, l.reference, l.backend_reference, l.amount, l.currency, l.status, b.number
+    from (select * from reconciliation.lines where run_id = ${toUuid(run)} and line > ${after.line}
+          order by line limit ${limit}) l
+    left join (select line, number from reconciliation.breaks
+               where tenant_id = ${tenantId} and run_id = ${toUuid(run)} and number > ${after.break}
+               order by number limit ${limit}) b using (line)
+    order by l.line
   `.execute(db);
-  return rows.map(({ backend_reference: backendReference, amount: amountMinor, ...row }) => ({
-    ...row,
-    backendReference,
-    amountMinor,
-  }));
+  const matches = rows.filter(({ number }) => number === null).map(matchOf);
+  const last = rows.at(-1);
+  const lastBreak = rows.findLast(({ number }) => number !== null)?.number ?? after.break;
+  return { matches, next: last && rows.length === limit ? { line: last.line, break: lastBreak } : undefined };
 };
+
+type MatchRow = {
+  line: number;
+  kind: Match['kind'];
+  reference: string;
+  backend_reference: string | null;
+  amount: bigint;
+  currency: string;
+  status: Match['status'];
+  /** Of the break that the line is. */
+  number: number | null;
+};
+
+const matchOf = (row: MatchRow): Match => ({
+  line: row.line,
+  kind: row.kind,
+  reference: row.reference,
+  backendReference: row.backend_reference,
+  amountMinor: row.amount,
+  currency: row.currency,
+  status: row.status,
+});
 
 /** Removes what a comparison had set aside, and what others left behind that began before `abandonedBefore`. */
 export const clearStage = async (db: Db, run: RunId, abandonedBefore: Date): Promise<void> => {
-  // Ids are UUIDs of version 7, which begin with the time: this one is before all of that time.
-  const first = abandonedBefore.getTime().toString(16).padStart(12, '0');
-  const bound = `${first.slice(0, 8)}-${first.slice(8)}-0000-0000-000000000000`;
   for (const table of ['pairs', 'movements', 'lines'])
     await sql`
-      delete from ${sql.table(`reconciliation.${table}`)} where run_id = ${toUuid(run)} or run_id < ${bound}
+      delete from ${sql.table(`reconciliation.${table}`)} where run_id = ${toUuid(run)} or run_id < ${leastUuidOf(abandonedBefore)}
     `.execute(db);
 };
 

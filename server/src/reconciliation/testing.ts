@@ -7,30 +7,12 @@ import { compareStatement, withStatement, type Wanted } from './compare.ts';
 import { correct } from './correct.ts';
 import type { Reconciliation, ReconciliationBreak } from './schema.ts';
 import { breakSnapshot } from './answers.ts';
+import { columns, type ColumnName } from './line.ts';
 import { getRun, listBreaks } from './store.ts';
 
 /** A line of a statement as it is written; what is left out has the value of a plain charge. */
-export type Written = {
-  reference: string;
-  backend_reference?: string;
-  kind?: string;
-  amount: string;
-  currency?: string;
-  status?: string;
-  date?: string;
-  fee?: string;
-};
-
-const header = [
-  'reference',
-  'backend_reference',
-  'kind',
-  'amount',
-  'currency',
-  'status',
-  'date',
-  'fee',
-] as const;
+export type Written = Pick<Record<ColumnName, string>, 'reference' | 'amount'> &
+  Partial<Record<ColumnName, string>>;
 
 const plainLine = {
   backend_reference: '',
@@ -44,8 +26,8 @@ const plainLine = {
 /** A statement in CSV. */
 export const statementCsv = (lines: readonly Written[]): string =>
   [
-    header.join(','),
-    ...lines.map((line) => header.map((name) => ({ ...plainLine, ...line })[name]).join(',')),
+    columns.join(','),
+    ...lines.map((line) => columns.map((name) => ({ ...plainLine, ...line })[name]).join(',')),
   ].join('\n');
 
 /** The bytes of a statement, in pieces that end wherever they do. */

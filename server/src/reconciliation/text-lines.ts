@@ -11,6 +11,7 @@ const [lineFeed, carriageReturn] = [0x0a, 0x0d];
 
 /**
  * Splits a file into its lines, which end with LF or CRLF. A byte order mark is left out, empty lines too.
+ * @param bytes in chunks, each of which is used only until the next is asked for
  * @param onChunk is told every chunk as it is read
  * @returns lines, and a fault in the place of each that can't be read
  */

@@ -1,36 +1,11 @@
-import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import {
-  oneProcess,
-  send,
-  testClient,
-  testKey,
-  testParts,
-  twoProcesses,
-  type TestApi,
-  type TestParts,
-} from './testing.ts';
-import { testDatabase, type TestDatabase } from '../../test/setup/database.ts';
+import { describe, expect, test } from 'vitest';
+import { apiForTests, arrangements, send, testClient, testKey } from './testing.ts';
 import { changedTables, tablesOf } from '../../test/setup/requests.ts';
 import { statementBytesMax } from '../reconciliation/body.ts';
 import { statementCsv } from '../reconciliation/testing.ts';
 
-describe.each([
-  { name: 'one process', start: oneProcess },
-  { name: 'two processes', start: twoProcesses },
-])('statements sent to $name', ({ start }) => {
-  let database: TestDatabase;
-  let parts: TestParts;
-  let api: TestApi;
-  beforeAll(async () => {
-    database = await testDatabase();
-    parts = await testParts(database);
-    api = await start(parts);
-  });
-  afterAll(async () => {
-    await api?.[Symbol.asyncDispose]();
-    await parts?.[Symbol.asyncDispose]();
-    await database?.[Symbol.asyncDispose]();
-  });
+describe.each(arrangements)('statements sent to $name', ({ start }) => {
+  const api = apiForTests({ start });
 
   type Sent = { type?: string; query?: string; headers?: Record<string, string> };
   const compare = async (
@@ -74,9 +49,12 @@ describe.each([
     ]);
   });
 
-  test('one that is too large is refused, with or without its length', async () => {
+  test('one that is too large is refused, and its sender is told what to do', async () => {
     const large = Buffer.alloc(statementBytesMax + 1, 'x');
-    expect(await compare(large)).toMatchObject({ status: 413, body: { code: 'body_too_large' } });
+    expect(await compare(large)).toMatchObject({
+      status: 413,
+      body: { code: 'body_too_large', detail: expect.stringContaining('florin reconcile statement.csv') },
+    });
   });
 
   test('JSON lines are the same', async () => {
@@ -104,7 +82,7 @@ describe.each([
   });
 
   test('a line that can not be read is named, and nothing is stored', async () => {
-    const tables = await tablesOf(database.superuser);
+    const tables = await tablesOf(api.database.superuser);
     const before = await tables.contents();
     const { status, body } = await compare(
       statementCsv([

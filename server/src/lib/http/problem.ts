@@ -34,7 +34,7 @@ const bounded = ({ field, message }: FieldFault): FieldFault => ({
 
 /** Answers a request with what went wrong. Errors that are nobody's refusal are logged whole and shown as 500. */
 export const sendProblem = (request: FastifyRequest, reply: FastifyReply, thrown: unknown): FastifyReply => {
-  const error = refusalOf(thrown);
+  const error = advised(request, refusalOf(thrown));
   request.refusal = error;
   if (error.status >= 500) {
     const { url: route = 'unmatched' } = request.routeOptions;
@@ -42,6 +42,13 @@ export const sendProblem = (request: FastifyRequest, reply: FastifyReply, thrown
   }
   reply.headers(problemHeaders(error));
   return reply.code(error.status).type(problemMediaType).send(problemOf(error, request.id));
+};
+
+/** What is too large is refused before its route sees it, by the framework and at the edge; the route knows what to do. */
+const advised = ({ routeOptions }: FastifyRequest, error: AppError): AppError => {
+  const { bodyTooLarge } = routeOptions.config;
+  if (error.code !== 'body_too_large' || bodyTooLarge === undefined) return error;
+  return new AppError('body_too_large', bodyTooLarge, { cause: error });
 };
 
 /** The header fields that go with a refusal, besides its content type. */

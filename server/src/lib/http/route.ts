@@ -22,6 +22,8 @@ declare module 'fastify' {
     signed?: boolean;
     /** How large a body other than JSON may be, where that is more than the configured limit. */
     bodyLimitBytes?: number;
+    /** What to do with a larger one, as its sender reads it. */
+    bodyTooLarge?: string;
   }
 
   interface FastifyRequest {
