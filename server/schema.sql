@@ -707,9 +707,8 @@ create table webhooks.deliveries (
   constraint deliveries_state_check CHECK (state = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text, 'discarded'::text]))
 ) with (fillfactor=70, autovacuum_vacuum_scale_factor=0.05);
 CREATE INDEX deliveries_due ON webhooks.deliveries USING btree (endpoint_id, due_at, id) WHERE ((state = 'pending'::text) AND (NOT waiting));
-CREATE UNIQUE INDEX deliveries_event ON webhooks.deliveries USING btree ("position", endpoint_id, replay);
 CREATE INDEX deliveries_failed ON webhooks.deliveries USING btree (tenant_id, id) WHERE (state = 'failed'::text);
-CREATE INDEX deliveries_of_event ON webhooks.deliveries USING btree (event);
+CREATE UNIQUE INDEX deliveries_of_event ON webhooks.deliveries USING btree (event, endpoint_id, replay);
 CREATE INDEX deliveries_order ON webhooks.deliveries USING btree (endpoint_id, object_id, "position", replay) WHERE ((state = 'pending'::text) AND ordered);
 grant delete, select on webhooks.deliveries to florin_maintenance;
 grant insert, select, update (attempts, attempts_made, due_at, last_answer, last_at, last_duration_ms, last_error, last_headers, last_number, last_status, leased_until, settled_at, state, waiting) on webhooks.deliveries to florin_service;

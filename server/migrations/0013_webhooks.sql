@@ -65,8 +65,7 @@ create table webhooks.deliveries (
   primary key (tenant_id, id),
   check (ordered or not waiting)
 ) with (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05);
-create unique index deliveries_event on webhooks.deliveries (position, endpoint_id, replay);
-create index deliveries_of_event on webhooks.deliveries (event);
+create unique index deliveries_of_event on webhooks.deliveries (event, endpoint_id, replay);
 create index deliveries_due on webhooks.deliveries (endpoint_id, due_at, id) where state = 'pending' and not waiting;
 create index deliveries_order on webhooks.deliveries (endpoint_id, object_id, position, replay) where state = 'pending' and ordered;
 create index deliveries_failed on webhooks.deliveries (tenant_id, id) where state = 'failed';

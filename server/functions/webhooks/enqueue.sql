@@ -19,7 +19,7 @@ begin
     select tenant_ids[i], ids[i], endpoint_ids[i], events[i], event_types[i], object_ids[i], positions[i], replays[i],
            'pending', false, false, at, at
     from generate_subscripts(ids, 1) i
-    on conflict (position, endpoint_id, replay) do nothing;
+    on conflict (event, endpoint_id, replay) do nothing;
     get diagnostics queued = row_count;
     return queued;
   end if;
@@ -41,7 +41,7 @@ begin
     for share
   ) before on true
   order by i
-  on conflict (position, endpoint_id, replay) do nothing;
+  on conflict (event, endpoint_id, replay) do nothing;
   get diagnostics queued = row_count;
   return queued;
 end $$;
