@@ -8,6 +8,8 @@ as $$
   update webhooks.deliveries d
   set attempts = d.attempts - 1, attempts_made = d.attempts_made - 1, leased_until = null
   from unnest(tenant_ids, ids, numbers) as given(tenant_id, id, number)
-  where d.tenant_id = given.tenant_id and d.id = given.id and d.state = 'pending' and d.attempts_made = given.number
-    and d.attempts > 0;
+  cross join lateral (
+    select f.ctid as place from webhooks.deliveries f where f.tenant_id = given.tenant_id and f.id = given.id offset 0
+  ) found
+  where d.ctid = found.place and d.state = 'pending' and d.attempts_made = given.number and d.attempts > 0;
 $$;
