@@ -48,13 +48,11 @@ export const lateness = async (stage: Stage, which: 'p50Ms' | 'p99Ms'): Promise<
   await using receiver = await startReceiver();
   await using _ = await endpointsOf(api.url, vendor, [`${receiver.url}/fast`]);
   await using worker = await startWorker(stage);
+  const told = { receiver, rate: 200, vendors: [vendor], each: 1 };
+  // Code that has just been loaded is slow: the first seconds are not measured.
+  await happen(stage, api.url, told);
   return await measured(stage, [api, worker], async () => {
-    const { p50Ms, p99Ms } = await happen(stage, api.url, {
-      receiver,
-      rate: 200,
-      vendors: [vendor],
-      each: 1,
-    });
+    const { p50Ms, p99Ms } = await happen(stage, api.url, told);
     return { value: { p50Ms, p99Ms }[which], note: `p50 ${p50Ms.toFixed(0)} ms, p99 ${p99Ms.toFixed(0)} ms` };
   });
 };
