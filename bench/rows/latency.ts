@@ -7,6 +7,7 @@ import { commonDatabase, measured, paymentsPerSecond, tally, type Sample, type S
 /** Latency of payments that come on a fixed schedule, at half of the top rate, counted from when each was due. */
 export const openLoop = async (stage: Stage, topRate: number): Promise<Sample> => {
   const api = await stage.api();
+  await stage.warm(api);
   const { seconds } = stage.options;
   const rate = Math.max(1, Math.round(topRate / 2));
   const args = [api.url, stage.vendors.allFile, String(rate), String(seconds), newRun()];

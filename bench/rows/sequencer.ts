@@ -10,6 +10,7 @@ const caughtUpWithinMs = 120_000;
  */
 export const sequenced = async (stage: Stage): Promise<Sample> => {
   const api = await stage.api();
+  await stage.warm(api);
   await using worker = await stage.start('worker');
   const waitedMs = await caughtUp(stage);
   return await measured(stage, [api, worker], async () => {

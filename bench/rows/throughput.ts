@@ -3,6 +3,7 @@ import { measured, paymentsPerSecond, type Sample, type Stage } from '../stage.t
 /** One process, edge and core, as `bin/api` runs it. */
 export const spread = async (stage: Stage, clients: number): Promise<Sample> => {
   const api = await stage.api();
+  await stage.warm(api);
   return measured(stage, [api], async () => valueOf(await paymentsPerSecond(stage, api.url, { clients })));
 };
 
@@ -16,6 +17,7 @@ export const hot = async (stage: Stage): Promise<Sample> => {
 /** Edge and core as two processes, which share the cores with PostgreSQL and the load. */
 export const twoProcesses = async (stage: Stage): Promise<Sample> => {
   const { eapi, sapi } = await stage.pair();
+  await stage.warm(eapi);
   return measured(stage, [eapi, sapi], async () =>
     valueOf(await paymentsPerSecond(stage, eapi.url, { clients: 64 })),
   );
@@ -24,6 +26,7 @@ export const twoProcesses = async (stage: Stage): Promise<Sample> => {
 /** Two processes write into one database, each with half of the clients and payments of all vendors. */
 export const twoSapi = async (stage: Stage): Promise<Sample> => {
   const both = [await stage.api(), await stage.secondApi()];
+  await stage.warm(...both);
   const before = await stage.postgres.deadlocks();
   return measured(stage, both, async () => {
     const halves = await Promise.all(both.map(({ url }) => paymentsPerSecond(stage, url, { clients: 32 })));
