@@ -240,6 +240,13 @@ describe('settling', () => {
     return rows;
   };
 
+  const operationsOf = async (tenantId: number): Promise<unknown[]> => {
+    const { rows } = await sql`
+      select id, state, entry_id, settled_at from payments.operations where tenant_id = ${tenantId} order by id
+    `.execute(database.db);
+    return rows;
+  };
+
   test('whoever comes second changes nothing and gives the same answer, though the payment went on', async () => {
     const { tenant, backend, answer, again } = await leave('charge', 'holds the caller');
     backend.says = { outcome: 'approved' };
@@ -247,8 +254,11 @@ describe('settling', () => {
     const resolved = await again();
     const { id } = paymentIn(resolved);
     await refund(module, as(tenant), id, { body: { amount: '1.00' }, name: 'payments.refund' });
+    const settled = await operationsOf(tenant);
+    clock.advance(1_000);
     backend.letGo({ outcome: 'approved' });
     expect(await answer).toMatchObject({ status: 201, entry: { id: resolved.entry.id } });
+    expect(await operationsOf(tenant)).toEqual(settled);
     expect(await again()).toMatchObject({ entry: { id: resolved.entry.id }, replayed: true });
     expect(await payableOf(tenant)).toBe('9900/0/0');
   });
