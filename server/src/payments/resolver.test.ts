@@ -263,6 +263,15 @@ describe('settling', () => {
     expect(await payableOf(tenant)).toBe('9900/0/0');
   });
 
+  test('a backend that gives its answer twice is believed once, also by whoever sent no key', async () => {
+    const tenant = newTenant();
+    const body = { amount: '100.00', currency: 'USD', payment_method: 'sandbox:duplicate_answer' };
+    const { id, status } = paymentIn(await create(module, as(tenant), body));
+    expect(status).toBe('succeeded');
+    expect(await payableOf(tenant)).toBe('10000/0/0');
+    expect(await versionsOf(id)).toHaveLength(2);
+  });
+
   test('an answer that contradicts what was settled changes nothing, and is counted', async () => {
     const { tenant, backend, answer, again } = await leave('charge', 'holds the caller');
     backend.says = { outcome: 'declined', failureCode: 'do_not_honor' };
