@@ -28,3 +28,9 @@ export const sweep = async (
   }
   return Number(removed);
 };
+
+/** Removes what a function of the database finds too old, which gives how many rows that were. */
+export const removeBy = async (db: Db, call: RawBuilder<unknown>): Promise<number> => {
+  const { rows } = await sql<{ removed: bigint }>`select ${call} as removed`.execute(db);
+  return Number(rows[0]?.removed ?? 0n);
+};

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
 import type { Db } from '../lib/database.ts';
 import type { Schedule } from '../lib/schedules.ts';
-import { sweep } from '../lib/sweep.ts';
+import { removeBy, sweep } from '../lib/sweep.ts';
 
 type Parts = { db: Db; clock: Clock; retention: Pick<Config['retention'], 'idempotencyKeysH'> };
 
@@ -29,12 +29,7 @@ export const paymentSchedules = ({ db, clock, retention }: Parts): Schedule[] =>
       name: 'backend-callbacks',
       everyMs: hourMs,
       limitMs: hourMs,
-      run: async () => {
-        const { rows } = await sql<{ removed: bigint }>`
-          select payments.remove_callbacks(${hoursAgo(callbacksH)}) as removed
-        `.execute(db);
-        return Number(rows[0]?.removed ?? 0n);
-      },
+      run: () => removeBy(db, sql`payments.remove_callbacks(${hoursAgo(callbacksH)})`),
     },
   ];
 };

@@ -74,7 +74,7 @@ export const compareStatement = async (
   const connector = await connectorOf(db, staged, tenantId, wanted.connector);
   const period = periodOf(staged, wanted);
   const compared = { tenantId, connector, period };
-  const steps = pairingSteps + 1;
+  const steps = pairingSteps.length + 1;
   await pairLines(db, staged.id, compared, (step) => onStep(step, steps));
   const request = {
     statement: staged.digest.toString('hex'),

@@ -86,31 +86,29 @@ export const leaveOutOthers = async (db: Db, run: RunId, tenantId: number): Prom
   return rows[0]?.count ?? 0;
 };
 
-/** How many steps `pairLines` takes. */
-export const pairingSteps = 6;
+type Compared = { tenantId: number; connector: string; period: Period };
 
-/**
- * Finds the movement of every line. The steps build on each other, and each reads what is there at once.
- * @param onStep is told the number of each before it is taken
- */
+/** The statements that find the movement of every line. They build on each other, and each reads what is there at once. */
+export const pairingSteps: readonly ((id: string, compared: Compared) => RawBuilder<unknown>)[] = [
+  (id, { tenantId, connector, period: { from, until } }) =>
+    sql`select reconciliation.stage_movements(${id}, ${tenantId}, ${connector}, ${from}, ${until})`,
+  (id) => sql`select reconciliation.pair_by_name(${id})`,
+  ...['exact', 'amount', 'any'].map(
+    (closeness) => (id: string) => sql`select reconciliation.pair_by_payment(${id}, ${closeness})`,
+  ),
+  (id) => sql`select reconciliation.pair_again(${id})`,
+];
+
+/** Finds the movement of every line. @param onStep is told the number of each step before it is taken */
 export const pairLines = async (
   db: Db,
   run: RunId,
-  { tenantId, connector, period }: { tenantId: number; connector: string; period: Period },
+  compared: Compared,
   onStep: (step: number) => void,
 ): Promise<void> => {
-  const id = toUuid(run);
-  const steps = [
-    sql`reconciliation.stage_movements(${id}, ${tenantId}, ${connector}, ${period.from}, ${period.until})`,
-    sql`reconciliation.pair_by_name(${id})`,
-    ...['exact', 'amount', 'any'].map(
-      (closeness) => sql`reconciliation.pair_by_payment(${id}, ${closeness})`,
-    ),
-    sql`reconciliation.pair_again(${id})`,
-  ];
-  for (const [index, step] of steps.entries()) {
+  for (const [index, step] of pairingSteps.entries()) {
     onStep(index + 1);
-    await sql`select ${step}`.execute(db);
+    await step(toUuid(run), compared).execute(db);
   }
 };
 

@@ -3,7 +3,7 @@ import type { Clock } from '../lib/clock.ts';
 import type { Config } from '../lib/config/config.ts';
 import type { Db } from '../lib/database.ts';
 import type { Schedule } from '../lib/schedules.ts';
-import { sweep } from '../lib/sweep.ts';
+import { removeBy, sweep } from '../lib/sweep.ts';
 
 type Parts = { db: Db; clock: Clock; retention: Config['retention'] };
 
@@ -33,12 +33,7 @@ export const webhookSchedules = ({ db, clock, retention }: Parts): Schedule[] =>
     {
       ...common,
       name: 'webhook-secrets',
-      run: async () => {
-        const { rows } = await sql<{ removed: bigint }>`
-          select webhooks.remove_secrets(${ago(dayMs)}) as removed
-        `.execute(db);
-        return Number(rows[0]?.removed ?? 0n);
-      },
+      run: () => removeBy(db, sql`webhooks.remove_secrets(${ago(dayMs)})`),
     },
     {
       name: 'webhook-queue',
